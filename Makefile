@@ -1,0 +1,49 @@
+# make demo | make test | make test-long. Needs Python >= 3.11 and make; everything else goes into .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO ?= demo-workspace
+PORT ?= 8501
+
+.PHONY: demo test test-long lint format environment constraints bench clean
+
+environment: $(VENV)/.installed
+
+# --isolated from nothing but the constraints: the same versions on every machine.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+demo: environment
+	$(BIN)/rampwise demo $(DEMO)
+	$(BIN)/rampwise --workspace $(DEMO) dashboard --port $(PORT)
+
+lint: environment
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest -m "not slow" -n 2
+
+test-long: environment
+	$(BIN)/python -m pytest -m slow -n 2
+
+format: environment
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: environment
+	for file in tests/bench/*.py; do $(BIN)/python $$file; done
+
+# Writes constraints.txt anew from the newest releases: names and versions only, no addresses.
+constraints:
+	rm -rf $(VENV)-constraints && $(PYTHON) -m venv $(VENV)-constraints
+	$(VENV)-constraints/bin/python -m pip install --quiet --disable-pip-version-check ".[dev]" "hatchling>=1.27" editables
+	$(VENV)-constraints/bin/python -m pip freeze --exclude rampwise | grep -E '^[A-Za-z0-9_.-]+==' > constraints.txt
+	rm -rf $(VENV)-constraints
+
+clean:
+	rm -rf $(VENV) $(DEMO) dist build

@@ -1,0 +1,1 @@
+"""Events in, results out: definitions, warehouse, ingestion, analysis, snapshots, reports."""

@@ -1,0 +1,1 @@
+"""What a team decides beforehand: metrics, experiments with their plans, report schedules."""

@@ -1,0 +1,119 @@
+"""Experiment definitions: arms, dates, metrics by role, and the plan."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Annotated, Literal, Self, TypeAlias
+
+from pydantic import AwareDatetime, Field, model_validator
+
+from pipelines.definitions.metrics import Definition, Name
+
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+SHARE_TOLERANCE = 1e-9
+
+
+class Variant(Definition):
+    """One arm."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    """The value in the exposure log."""
+    share: Share
+    """Planned share of the units, a proportion; the shares of an experiment add up to 1."""
+    description: str = ""
+    """What people in this arm see."""
+
+
+class Guardrail(Definition):
+    """A metric that must not get worse by more than a margin."""
+
+    metric: Name
+    """The metric's name."""
+    margin: Annotated[float, Field(gt=0, lt=1)]
+    """Tolerated harm relative to control, a proportion: 0.02 tolerates 2 % worse."""
+
+
+class Plan(Definition):
+    """What was decided before the start. In this version every plan is a fixed horizon: one look, at the end."""
+
+    alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
+    """Two-sided false-positive rate of the success metrics together."""
+    power: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    """Chance to see the minimum effect if it is there."""
+    minimum_effect: Annotated[float, Field(gt=0)]
+    """Smallest relative effect worth acting on, a proportion: 0.05 is 5 %."""
+    design: Literal["fixed"] = "fixed"
+    """How results may be looked at: `fixed` judges once, at the planned end."""
+
+
+class Experiment(Definition):
+    """One experiment."""
+
+    name: Name
+    """The file's name without `.toml`, and the experiment in the exposure log."""
+    title: str = ""
+    """The name on screen."""
+    hypothesis: str = ""
+    """What is expected and why, one sentence."""
+    owner: str = ""
+    """Who decides."""
+    unit: Literal["user", "session", "organisation", "instance"] = "user"
+    """What was randomised."""
+    start: AwareDatetime
+    """First moment an exposure counts."""
+    end: AwareDatetime
+    """The planned end: exposures and events at or after it do not count."""
+    control: str
+    """The variant the others are compared with."""
+    variants: tuple[Variant, ...] = Field(min_length=2, strict=False)
+    """The arms."""
+    success: tuple[Name, ...] = Field(default=(), strict=False)
+    """Metrics that decide: at least one better, none worse."""
+    guardrails: tuple[Guardrail, ...] = Field(default=(), strict=False)
+    """Metrics that must be shown not to suffer."""
+    secondary: tuple[Name, ...] = Field(default=(), strict=False)
+    """Metrics that inform, never decide."""
+    plan: Plan
+    """Error rates, minimum effect and design."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [variant.name for variant in self.variants]
+        if len(set(names)) != len(names):
+            raise ValueError(f"variants are {names}: each needs a name of its own.")
+        if self.control not in names:
+            raise ValueError(f"control is {self.control!r}, which is not one of the variants {names}.")
+        total = math.fsum(variant.share for variant in self.variants)
+        if abs(total - 1) > SHARE_TOLERANCE:
+            raise ValueError(f"the variants' shares add up to {total:g}; they must add up to 1.")
+        if self.end <= self.start:
+            raise ValueError(f"end is {self.end.isoformat()}, not after start {self.start.isoformat()}.")
+        if not self.success and not self.guardrails:
+            raise ValueError("neither success metrics nor guardrails: nothing could ever be decided.")
+        used = self.metric_names
+        if len(set(used)) != len(used):
+            twice = sorted({name for name in used if used.count(name) > 1})
+            raise ValueError(f"{', '.join(twice)} listed more than once: a metric has one role in an experiment.")
+        return self
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """All metrics, success first, then guardrails, then secondary."""
+        return (*self.success, *(guardrail.metric for guardrail in self.guardrails), *self.secondary)
+
+    @property
+    def treatments(self) -> tuple[Variant, ...]:
+        """The variants other than control, in order."""
+        return tuple(variant for variant in self.variants if variant.name != self.control)
+
+    @property
+    def screen_title(self) -> str:
+        """The name on screen."""
+        return self.title or self.name.replace("_", " ")
+
+    def phase(self, now: datetime) -> Literal["planned", "running", "ended"]:
+        """Where the experiment stands at `now` (aware)."""
+        if now < self.start:
+            return "planned"
+        return "running" if now < self.end else "ended"

@@ -1,0 +1,1 @@
+"""What is kept: snapshots of looks and report deliveries in `state.sqlite`."""

@@ -1,0 +1,266 @@
+"""A snapshot: the frozen results of one look. Dashboard, report, CLI and notebooks show nothing else.
+
+Written as JSON with a version; `json_schema()` documents every field. A number that does not exist (a lift without a
+baseline, the open end of an interval) is null, and the `status` beside it says why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, with_config
+
+SCHEMA_VERSION = 1
+_config = with_config(ConfigDict(extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="null"))
+
+
+@_config
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """Units of one variant."""
+
+    variant: str
+    """Name of the variant."""
+    is_control: bool
+    """Whether the others are compared with it."""
+    planned_share: float
+    """Planned share of the units, a proportion."""
+    exposed: int
+    """Units whose first exposure was to this variant, including those excluded later."""
+    analysed: int
+    """Units in the analysis."""
+
+
+@_config
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exclusion:
+    """Units that were exposed but not analysed: exposed = analysed + excluded, by reason."""
+
+    reason: str
+    """`several_variants`, `before_start` or `after_end`."""
+    units: int
+    """How many."""
+
+
+@_config
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthCheck:
+    """One check of whether the data can be trusted."""
+
+    name: str
+    """`sample_ratio`, `several_variants` or `exposures`."""
+    state: str
+    """`pass`, `warn` or `fail`."""
+    blocks: bool
+    """Whether the result must not be read: verdicts are withheld and the decision is `do_not_trust`."""
+    statistic: float | None
+    """The check's test statistic."""
+    p_value: float | None
+    """Its p-value."""
+    message: str
+    """What was found and what to do, for a reader without statistics."""
+
+
+@_config
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmValue:
+    """A metric in one variant."""
+
+    variant: str
+    """Name of the variant."""
+    n: int
+    """Units analysed."""
+    mean: float | None
+    """Mean per unit; for a ratio metric, the ratio. Proportions are in [0, 1]."""
+    variance: float | None
+    """Sample variance per unit (divisor n - 1); of the linearised values for a ratio."""
+    status: str
+    """Status of these numbers."""
+
+
+@_config
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A treatment against control on one metric."""
+
+    treatment: str
+    """Name of the treatment."""
+    difference: float | None
+    """Treatment minus control, in the metric's units."""
+    se: float | None
+    """Standard error of the difference."""
+    df: float | None
+    """Welch's degrees of freedom."""
+    statistic: float | None
+    """Welch's t, of no difference."""
+    low: float | None
+    """Lower end of the interval of the difference; null when unbounded or unknown."""
+    high: float | None
+    """Upper end of the interval of the difference; null when unbounded or unknown."""
+    p_value: float | None
+    """Two-sided p-value of no difference (Welch)."""
+    log_p: float | None
+    """Its natural logarithm, finite where the p-value underflows."""
+    score_p_value: float | None
+    """Two-sided p-value of the pooled score test; proportions only."""
+    margin_p_value: float | None
+    """One-sided p-value of "worse than the margin"; guardrails only."""
+    confidence: float
+    """Coverage of the intervals, after the correction for the number of success comparisons."""
+    lift: float | None
+    """(treatment - control) / |control|, a proportion."""
+    lift_low: float | None
+    """Lower end of the lift's interval (Fieller); null when unbounded or unknown."""
+    lift_high: float | None
+    """Upper end of the lift's interval (Fieller); null when unbounded or unknown."""
+    lift_status: str
+    """Status of the lift."""
+    validity: str
+    """When the interval is valid: `fixed` is at the planned end only."""
+    status: str
+    """Status of the difference."""
+    verdict: str | None
+    """The verdict; null while it is withheld."""
+    reason: str
+    """The verdict in words, or why it is withheld."""
+
+
+@_config
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricResult:
+    """One metric of the experiment."""
+
+    metric: str
+    """Name of the metric."""
+    label: str
+    """Name on screen."""
+    description: str
+    """One sentence."""
+    role: str
+    """`success`, `guardrail` or `secondary`."""
+    kind: str
+    """`proportion`, `mean`, `count` or `ratio`."""
+    better: str
+    """`higher` or `lower`."""
+    unit_label: str
+    """The unit of a value on screen."""
+    margin: float | None
+    """Tolerated relative harm of a guardrail, a proportion."""
+    arms: tuple[ArmValue, ...]
+    """Values per variant, control first."""
+    comparisons: tuple[Comparison, ...]
+    """One per treatment."""
+
+
+@_config
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRecord:
+    """The plan this look was judged by."""
+
+    alpha: float
+    """Two-sided false-positive rate of the success metrics together."""
+    power: float
+    """Planned power."""
+    minimum_effect: float
+    """Smallest relative effect worth acting on, a proportion."""
+    design: str
+    """`fixed`."""
+
+
+@_config
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRecord:
+    """What to do."""
+
+    decision: str
+    """`ship`, `keep_running`, `roll_back`, `needs_a_decision`, `inconclusive` or `do_not_trust`."""
+    treatment: str | None
+    """The treatment the decision is about; null where it concerns the whole experiment."""
+    headline: str
+    """The decision in one sentence."""
+    reasons: tuple[str, ...]
+    """Why, in sentences."""
+
+
+@_config
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The results of one look at one experiment."""
+
+    schema_version: int
+    """Version of this schema."""
+    snapshot_id: str
+    """Identity of this look; time-ordered within an experiment."""
+    experiment: str
+    """Name of the experiment."""
+    title: str
+    """Name on screen."""
+    hypothesis: str
+    """What was expected and why."""
+    owner: str
+    """Who decides."""
+    unit: str
+    """What was randomised."""
+    control: str
+    """The variant the others are compared with."""
+    start: datetime
+    """Planned start (UTC)."""
+    end: datetime
+    """Planned end (UTC)."""
+    analysed_at: datetime
+    """When this look was taken (UTC)."""
+    data_until: datetime | None
+    """Latest exposure or event in the analysis (UTC)."""
+    phase: str
+    """`planned`, `running` or `ended` at `analysed_at`."""
+    progress: float
+    """Elapsed share of the planned time, in [0, 1]."""
+    plan: PlanRecord
+    """The plan this look was judged by."""
+    exposed: int
+    """Units exposed: analysed + excluded."""
+    arms: tuple[Arm, ...]
+    """Units per variant, control first."""
+    exclusions: tuple[Exclusion, ...]
+    """Units not analysed, by reason."""
+    health: tuple[HealthCheck, ...]
+    """Whether the data can be trusted."""
+    decision: DecisionRecord
+    """What to do."""
+    metrics: tuple[MetricResult, ...]
+    """All metrics: success, guardrails, secondary."""
+    definition_hashes: dict[str, str]
+    """SHA-256 of the canonical definition of the experiment, the plan and each metric."""
+    versions: dict[str, str]
+    """Versions of rampwise and the libraries that made the numbers."""
+
+    @property
+    def blocked(self) -> bool:
+        """Whether a health check forbids reading the result."""
+        return any(check.blocks for check in self.health)
+
+
+_ADAPTER: TypeAdapter[Snapshot] = TypeAdapter(Snapshot)
+
+
+def to_json(snapshot: Snapshot, *, indent: int | None = None) -> str:
+    """The snapshot as JSON; floats keep every digit."""
+    return _ADAPTER.dump_json(snapshot, indent=indent).decode()
+
+
+def from_json(text: str | bytes) -> Snapshot:
+    """Read a snapshot back.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If the text is not a snapshot of this schema version.
+    """
+    return _ADAPTER.validate_json(text)
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a snapshot."""
+    return _ADAPTER.json_schema()
