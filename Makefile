@@ -9,10 +9,14 @@ PORT ?= 8501
 
 environment: $(VENV)/.installed
 
-# --isolated from nothing but the constraints: the same versions on every machine.
+# The constraints pin the whole tree, the build backend included: the same versions on every machine.
+$(VENV)/.installed: export PIP_CONSTRAINT := constraints.txt
+$(VENV)/.installed: export PIP_BUILD_CONSTRAINT := constraints.txt
 $(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("rampwise needs Python 3.11 or newer, this is %s; try make PYTHON=python3.12" % sys.version.split()[0])'
+	@echo "Installing rampwise into $(VENV) (once; about a minute) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	@touch $@
 
 demo: environment
