@@ -1,0 +1,1 @@
+"""Where the events live: opening the DuckDB warehouse and running SQL on it."""

@@ -1,0 +1,169 @@
+"""Opening the warehouse: one DuckDB file, held as briefly as possible, with a bounded wait for whoever holds it."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import duckdb
+
+from pipelines.engine.errors import (
+    WarehouseBusyError,
+    WarehouseDamagedError,
+    WarehouseMissingError,
+    WarehouseVersionError,
+)
+from pipelines.engine.queries import read_sql
+
+SCHEMA_VERSION = 1
+TABLES = ("warehouse_version", "batches", "rejected", "units", "event_names", "exposures", "events")
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
+LONGEST_COMMAND = 120
+HOLDER = re.compile(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
+OTHER_CONFIGURATION = "different configuration"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warehouse:
+    """An open warehouse.
+
+    Attributes
+    ----------
+    path
+        The DuckDB file.
+    connection
+        The native connection; belongs to one thread. Another thread takes `connection.cursor()`.
+    dialect
+        What ibis compiles for.
+    """
+
+    path: Path
+    connection: duckdb.DuckDBPyConnection
+    dialect: ClassVar[str] = "duckdb"
+
+    def rows(self, sql: str, params: Sequence[object] | dict[str, object] | None = None) -> list[dict[str, Any]]:
+        """All rows of a query, each as a dict by column name; nothing is left pending on the connection."""
+        result = self.connection.execute(sql, params)
+        names = [column[0] for column in result.description]
+        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+@contextmanager
+def open_warehouse(
+    path: Path,
+    *,
+    read_only: bool = False,
+    wait_seconds: float = 10,
+    memory_limit: str | None = None,
+    threads: int | None = None,
+) -> Iterator[Warehouse]:
+    """Open the warehouse, creating its tables where they are missing, and close it again.
+
+    Parameters
+    ----------
+    path
+        The DuckDB file; made, with its folder, unless `read_only`.
+    read_only
+        Any number of processes may read at once, none while one writes.
+    wait_seconds
+        How long to wait for another process, in seconds.
+    memory_limit, threads
+        Limits of the engine, for example "400MB" and 2; DuckDB's defaults where None.
+
+    Raises
+    ------
+    WarehouseMissingError
+        If there is nothing to read.
+    WarehouseBusyError
+        If another process holds the file for longer than `wait_seconds`; names it.
+    WarehouseDamagedError
+        If the file is not a DuckDB database or is damaged.
+    WarehouseVersionError
+        If another version of rampwise made the tables.
+    """
+    if read_only and not path.exists():
+        raise WarehouseMissingError(path)
+    if not read_only:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
+    if memory_limit is not None:
+        config["memory_limit"] = memory_limit
+    if threads is not None:
+        config["threads"] = threads
+    connection = _connect(path, read_only=read_only, wait_seconds=wait_seconds, config=config)
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        _prepare(connection, path, read_only=read_only)
+        yield Warehouse(path=path, connection=connection)
+    finally:
+        connection.close()
+
+
+def _connect(
+    path: Path, *, read_only: bool, wait_seconds: float, config: dict[str, str | bool | int | float | list[str]]
+) -> duckdb.DuckDBPyConnection:
+    started, pause = time.monotonic(), FIRST_PAUSE
+    while True:
+        try:
+            return duckdb.connect(path, read_only=read_only, config=config)
+        except (duckdb.IOException, duckdb.ConnectionException) as error:
+            holder = _holder(str(error))
+            if holder is None:
+                raise WarehouseDamagedError(path, str(error)) from error
+            waited = time.monotonic() - started
+            if waited >= wait_seconds:
+                raise WarehouseBusyError(path, holder=holder, waited=waited) from error
+        except duckdb.Error as error:
+            raise WarehouseDamagedError(path, str(error)) from error
+        time.sleep(min(pause, max(wait_seconds - waited, 0)))
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _holder(message: str) -> str | None:
+    """Who holds the lock according to DuckDB's message; None where the message is not about a lock."""
+    if OTHER_CONFIGURATION in message:
+        return f"this process (PID {os.getpid()}) with other settings"
+    if "lock on file" not in message:
+        return None
+    found = HOLDER.search(message)
+    if found is None:
+        return "another process"
+    pid = found["pid"]
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:  # no /proc here, or the process has just ended
+        command = ""
+    command = command or found["program"]
+    if len(command) > LONGEST_COMMAND:
+        command = command[: LONGEST_COMMAND - 1] + "…"
+    return f"process {pid} ({command})"
+
+
+def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool) -> None:
+    """Make the tables in a new file; refuse a file of another schema version."""
+    known = connection.execute(
+        "SELECT count(*) FROM information_schema.tables WHERE table_name = 'warehouse_version'"
+    ).fetchall()
+    if known == [(0,)]:
+        if read_only:
+            raise WarehouseMissingError(path)
+        others = connection.execute("SELECT count(*) FROM information_schema.tables").fetchall()
+        if others != [(0,)]:
+            raise WarehouseDamagedError(path, "it holds tables, but none that rampwise made.")
+        connection.execute("BEGIN")
+        for table in TABLES:
+            connection.execute(read_sql(table))
+        connection.execute("INSERT INTO warehouse_version VALUES (?)", [SCHEMA_VERSION])
+        connection.execute("COMMIT")
+    found = int(connection.execute("SELECT max(version) FROM warehouse_version").fetchall()[0][0])
+    if found != SCHEMA_VERSION:
+        raise WarehouseVersionError(path, found=found, expected=SCHEMA_VERSION)
