@@ -1,0 +1,258 @@
+"""Where a team's files lie (`Workspace`) and how rampwise runs there (`Settings`)."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from pipelines.errors import UsageError
+
+SETTINGS_FILE = "rampwise.toml"
+WORKSPACE_VARIABLE = "RAMPWISE_WORKSPACE"
+
+GITIGNORE = """\
+# Databases and files that rampwise makes: definitions belong in git, these do not.
+data/
+inbox/
+landed/
+outbox/
+"""
+
+
+class WorkspaceError(UsageError):
+    """A folder is not a workspace, or cannot become one.
+
+    Attributes
+    ----------
+    path
+        The folder.
+    """
+
+    def __init__(self, path: Path, message: str) -> None:
+        self.path = path
+        super().__init__(message)
+
+
+class SettingsError(UsageError):
+    """A setting is wrong.
+
+    Attributes
+    ----------
+    mistakes
+        One (setting, value, message) each.
+    """
+
+    def __init__(self, mistakes: tuple[tuple[str, object, str], ...]) -> None:
+        self.mistakes = mistakes
+        lines = [f"{name} = {value!r}: {message}" for name, value, message in mistakes]
+        super().__init__("Settings cannot be used. " + " ".join(lines))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """A team's folder: definitions in git, two databases beside them.
+
+    Attributes
+    ----------
+    root
+        The folder that holds `rampwise.toml`.
+    """
+
+    root: Path
+
+    @property
+    def settings_path(self) -> Path:
+        """`rampwise.toml`; its presence makes a folder a workspace."""
+        return self.root / SETTINGS_FILE
+
+    @property
+    def metrics_dir(self) -> Path:
+        """Metric definitions."""
+        return self.root / "metrics"
+
+    @property
+    def experiments_dir(self) -> Path:
+        """Experiment definitions, each with its plan."""
+        return self.root / "experiments"
+
+    @property
+    def reports_dir(self) -> Path:
+        """Report schedules."""
+        return self.root / "reports"
+
+    @property
+    def schemas_dir(self) -> Path:
+        """JSON Schemas for editors."""
+        return self.root / ".schemas"
+
+    @property
+    def inbox(self) -> Path:
+        """Files to ingest."""
+        return self.root / "inbox"
+
+    @property
+    def landed(self) -> Path:
+        """Accepted source files, named by content hash."""
+        return self.root / "landed"
+
+    @property
+    def outbox(self) -> Path:
+        """Rendered reports."""
+        return self.root / "outbox"
+
+    @property
+    def warehouse_path(self) -> Path:
+        """The DuckDB file: exposures, events, rejected rows, batches."""
+        return self.root / "data" / "warehouse.duckdb"
+
+    @property
+    def state_path(self) -> Path:
+        """The SQLite file: snapshots and report deliveries."""
+        return self.root / "data" / "state.sqlite"
+
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        """Every folder a new workspace gets."""
+        return (
+            self.metrics_dir,
+            self.experiments_dir,
+            self.reports_dir,
+            self.schemas_dir,
+            self.inbox,
+            self.landed,
+            self.outbox,
+            self.warehouse_path.parent,
+        )
+
+
+class Settings(BaseSettings):
+    """How rampwise runs in a workspace: option > `RAMPWISE_*` environment > `rampwise.toml` > default."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RAMPWISE_", env_ignore_empty=True, extra="forbid", frozen=True, use_attribute_docstrings=True
+    )
+
+    memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?([KMGT]i?B)$")] | None = None
+    """Memory DuckDB may use, for example "2GB"; its own default (80 % of the machine) where unset."""
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Threads DuckDB may use; one per core where unset."""
+    wait_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 10.0
+    """Seconds a command waits for the warehouse while another process holds it."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 8501
+    """Port of the dashboard, on 127.0.0.1."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Options and environment only: `load` merges the workspace's file below them."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return init_settings, env_settings
+
+    @classmethod
+    def load(cls, workspace: Workspace | None = None, **options: object) -> Self:
+        """Settings that hold in a workspace.
+
+        Parameters
+        ----------
+        workspace
+            Where `rampwise.toml` lies; none: environment and defaults only.
+        **options
+            Settings given on the command line; None means "not given".
+
+        Raises
+        ------
+        SettingsError
+            If a value cannot be used or `rampwise.toml` cannot be read.
+        """
+        in_file = {} if workspace is None else read_settings_file(workspace.settings_path)
+        return cls._merge(in_file, {name: value for name, value in options.items() if value is not None})
+
+    @classmethod
+    def _merge(cls, in_file: Mapping[str, Any], given: Mapping[str, Any]) -> Self:
+        in_environment = {name for name in cls.model_fields if os.environ.get(f"RAMPWISE_{name.upper()}")}
+        below = {name: value for name, value in in_file.items() if name not in in_environment}
+        try:
+            return cls(**{**below, **given})
+        except ValidationError as error:
+            mistakes = tuple(
+                (str(item["loc"][0]), item["input"], f"{item['msg']}.") for item in error.errors(include_url=False)
+            )
+            raise SettingsError(mistakes) from error
+
+
+def read_settings_file(path: Path) -> dict[str, Any]:
+    """The contents of `rampwise.toml`, not yet validated; empty where there is none.
+
+    Raises
+    ------
+    SettingsError
+        If the file is not UTF-8 or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        return {}
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(((path.name, str(path), f"Not readable as TOML: {error}."),)) from error
+
+
+def settings_template() -> str:
+    """A `rampwise.toml` that names every setting, each commented out with its default."""
+    lines = ["# Settings of this workspace. Order: option > RAMPWISE_* environment > this file > default.", ""]
+    examples = {"memory_limit": '"2GB"', "threads": "4"}
+    for name, field in Settings.model_fields.items():
+        lines += [f"# {field.description}", f"# {name} = {examples.get(name, field.default)}", ""]
+    return "\n".join(lines)
+
+
+def create_workspace(root: Path) -> Workspace:
+    """Make the folders and files of an empty workspace; what is there already stays as it is."""
+    workspace = Workspace(root=root.resolve())
+    for directory in workspace.directories:
+        directory.mkdir(parents=True, exist_ok=True)
+    for path, text in ((workspace.root / ".gitignore", GITIGNORE), (workspace.settings_path, settings_template())):
+        if not path.exists():
+            path.write_text(text, encoding="utf-8")
+    return workspace
+
+
+def find_workspace(path: Path | None = None) -> Workspace:
+    """The workspace at `path`; else in `RAMPWISE_WORKSPACE`; else in this folder or the nearest one above it.
+
+    Raises
+    ------
+    WorkspaceError
+        If there is no `rampwise.toml`.
+    """
+    if path is None and (named := os.environ.get(WORKSPACE_VARIABLE)):
+        path = Path(named)
+    if path is not None:
+        folder = path.expanduser().resolve()
+        if (folder / SETTINGS_FILE).is_file():
+            return Workspace(root=folder)
+        found = "does not exist" if not folder.exists() else f"holds no {SETTINGS_FILE}"
+        raise WorkspaceError(
+            folder, f"{folder} is not a workspace: it {found}. Create one with `rampwise init {path}`, or name another."
+        )
+    here = Path.cwd().resolve()
+    for folder in (here, *here.parents):
+        if (folder / SETTINGS_FILE).is_file():
+            return Workspace(root=folder)
+    raise WorkspaceError(
+        here,
+        f"{here} is not inside a workspace: no {SETTINGS_FILE} here or above. Create one with `rampwise init`, "
+        f"or name one with `--workspace` or {WORKSPACE_VARIABLE}.",
+    )
