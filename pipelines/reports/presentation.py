@@ -1,0 +1,72 @@
+"""What dashboard, report and CLI share, so that one number looks the same everywhere.
+
+`wording` holds labels, tones and signs, `formatting` the numbers, `scorecard` the rows, `intervals` the pictures.
+"""
+
+from __future__ import annotations
+
+from pipelines.reports.formatting import (
+    count,
+    date,
+    days,
+    exact_p_value,
+    metric_value,
+    number,
+    p_value,
+    percent,
+    period,
+    short_percent,
+    signed_percent,
+    time,
+)
+from pipelines.reports.intervals import Axis, axis_svg, interval_svg, interval_title, shared_axis
+from pipelines.reports.scorecard import ScorecardRow, effects_withheld, scorecard
+from pipelines.reports.wording import (
+    EXCLUSIONS,
+    HEALTH_CHECKS,
+    ROLES,
+    Tone,
+    Word,
+    decision_word,
+    health_word,
+    name_in_words,
+    phase_word,
+    status_sentence,
+    status_short,
+    verdict_word,
+)
+
+__all__ = [
+    "EXCLUSIONS",
+    "HEALTH_CHECKS",
+    "ROLES",
+    "Axis",
+    "ScorecardRow",
+    "Tone",
+    "Word",
+    "axis_svg",
+    "count",
+    "date",
+    "days",
+    "decision_word",
+    "effects_withheld",
+    "exact_p_value",
+    "health_word",
+    "interval_svg",
+    "interval_title",
+    "metric_value",
+    "name_in_words",
+    "number",
+    "p_value",
+    "percent",
+    "period",
+    "phase_word",
+    "scorecard",
+    "shared_axis",
+    "short_percent",
+    "signed_percent",
+    "status_sentence",
+    "status_short",
+    "time",
+    "verdict_word",
+]

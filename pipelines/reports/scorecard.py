@@ -1,0 +1,211 @@
+"""The scorecard: one row per metric and treatment, every number already in words."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from pipelines.reports import formatting, wording
+from pipelines.reports.wording import Tone
+from pipelines.store.snapshot import ArmValue, Comparison, MetricResult, Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScorecardRow:
+    """A treatment against control on one metric, as it is shown.
+
+    Attributes
+    ----------
+    metric, metric_label, description, role, role_label, better, better_text
+        Name, name on screen, sentence, role (``"success"``...) and its word, good direction and its words.
+    control, treatment
+        Names of the two variants.
+    control_text, treatment_text
+        The metric's values with their unit.
+    control_units, treatment_units, units_text
+        Units analysed per arm, and both in words.
+    lift_text, interval_text, difference_text, difference_interval_text, p_text, p_exact_text, confidence_text
+        The effect in words. Where there is no number, the words say why.
+    verdict, verdict_label, tone, glyph, icon, verdict_text
+        The verdict (``None`` while withheld), its word, colour class, signs, and glyph and word together.
+    reason
+        The verdict's reason in a sentence.
+    lift, low, high
+        The relative effect and its interval as proportions, for the axis: infinite where unbounded, ``None`` where
+        there is no number or it is withheld.
+    difference, p_value
+        Raw numbers; ``None`` where there is none or they are withheld.
+    margin_at
+        Where a guardrail's tolerance ends, a signed proportion; ``None`` for other roles.
+    validity, validity_text
+        When the interval may be read.
+    withheld
+        Whether the effect is not shown: a fixed plan before its planned end.
+    greyed
+        Whether the numbers are shown but must not be acted on: a health check blocks.
+    """
+
+    metric: str
+    metric_label: str
+    description: str
+    role: str
+    role_label: str
+    better: str
+    better_text: str
+    control: str
+    treatment: str
+    control_text: str
+    treatment_text: str
+    control_units: int
+    treatment_units: int
+    units_text: str
+    lift_text: str
+    interval_text: str
+    difference_text: str
+    difference_interval_text: str
+    p_text: str
+    p_exact_text: str
+    confidence_text: str
+    verdict: str | None
+    verdict_label: str
+    verdict_text: str
+    tone: Tone
+    glyph: str
+    icon: str
+    reason: str
+    lift: float | None
+    low: float | None
+    high: float | None
+    difference: float | None
+    p_value: float | None
+    margin_at: float | None
+    validity: str
+    validity_text: str
+    withheld: bool
+    greyed: bool
+
+
+def effects_withheld(snapshot: Snapshot, comparison: Comparison) -> bool:
+    """Whether this comparison must not be shown yet: a fixed-horizon interval is valid once, at the planned end."""
+    return comparison.validity == "fixed" and snapshot.phase != "ended"
+
+
+def scorecard(snapshot: Snapshot) -> tuple[ScorecardRow, ...]:
+    """One row per metric and treatment, in the snapshot's order: success, guardrails, secondary.
+
+    Before the planned end of a fixed design the values per arm are shown and the effects withheld: an early look at a
+    fixed-horizon interval is how false positives are made. Where a health check blocks, the numbers stay
+    (greyed, for whoever looks for the cause) and the verdicts do not.
+    """
+    return tuple(_row(snapshot, metric, comparison) for metric in snapshot.metrics for comparison in metric.comparisons)
+
+
+def _row(snapshot: Snapshot, metric: MetricResult, comparison: Comparison) -> ScorecardRow:
+    arms = {arm.variant: arm for arm in metric.arms}
+    control, treatment = arms[snapshot.control], arms[comparison.treatment]
+    withheld = effects_withheld(snapshot, comparison)
+    word = wording.verdict_word(None if snapshot.blocked else comparison.verdict)
+    low, high = (None, None) if withheld else lift_interval(comparison)
+    texts = _withheld_texts() if withheld else _effect_texts(metric, comparison, snapshot.plan.minimum_effect)
+    control_text, treatment_text = _values(metric, control, treatment, comparison)
+    sign = -1.0 if metric.better == "higher" else 1.0
+    return ScorecardRow(
+        metric=metric.metric,
+        metric_label=metric.label,
+        description=metric.description,
+        role=metric.role,
+        role_label=wording.name_in_words(metric.role, wording.ROLES),
+        better=metric.better,
+        better_text=f"{metric.better} is better",
+        control=snapshot.control,
+        treatment=comparison.treatment,
+        control_text=control_text,
+        treatment_text=treatment_text,
+        control_units=control.n,
+        treatment_units=treatment.n,
+        units_text=f"{formatting.count(control.n)} / {formatting.count(treatment.n)}",
+        **texts,
+        confidence_text=formatting.short_percent(comparison.confidence),
+        verdict=None if snapshot.blocked else comparison.verdict,
+        verdict_label=word.label,
+        verdict_text=word.text,
+        tone=word.tone,
+        glyph=word.glyph,
+        icon=word.icon,
+        reason=comparison.reason,
+        lift=None if withheld else comparison.lift,
+        low=low,
+        high=high,
+        difference=None if withheld else comparison.difference,
+        p_value=None if withheld else comparison.p_value,
+        margin_at=None if metric.margin is None else sign * metric.margin,
+        validity=comparison.validity,
+        validity_text=wording.VALIDITIES.get(comparison.validity, comparison.validity),
+        withheld=withheld,
+        greyed=snapshot.blocked,
+    )
+
+
+def lift_interval(comparison: Comparison) -> tuple[float | None, float | None]:
+    """The lift's interval: an unbounded end is infinite, no interval is ``(None, None)``."""
+    low, high = comparison.lift_low, comparison.lift_high
+    if comparison.lift is None or (low is None and high is None and comparison.lift_status != "unbounded"):
+        return None, None
+    return (-math.inf if low is None else low), (math.inf if high is None else high)
+
+
+def _withheld_texts() -> dict[str, str]:
+    names = ("lift_text", "interval_text", "difference_text", "difference_interval_text", "p_text", "p_exact_text")
+    return dict.fromkeys(names, "at the planned end")
+
+
+def _effect_texts(metric: MetricResult, comparison: Comparison, minimum_effect: float) -> dict[str, str]:
+    low, high = lift_interval(comparison)
+    lift_words = wording.status_short(comparison.lift_status) or formatting.NONE
+    words = wording.status_short(comparison.status) or formatting.NONE
+    limits = (0.0,) if metric.margin is None else (0.0, -metric.margin, metric.margin)
+    limits = (*limits, -minimum_effect, minimum_effect)
+    places = _places((comparison.lift, low, high), limits, scale=100, significant=3)
+    scale = 100 if metric.kind == "proportion" else 1
+    ends = (comparison.difference, comparison.low, comparison.high)
+    fine = _places(ends, (0.0,), scale=scale, significant=3)
+
+    def lift(value: float | None) -> str:
+        return formatting.signed_percent(value, places=places)
+
+    def difference(value: float | None) -> str:
+        return formatting.difference(value, kind=metric.kind, unit_label=metric.unit_label, places=fine)
+
+    lift_range = formatting.interval(low, high, lower=lift(low), upper=lift(high))
+    difference_range = formatting.interval(
+        comparison.low, comparison.high, lower=difference(comparison.low), upper=difference(comparison.high)
+    )
+    return {
+        "lift_text": lift_words if comparison.lift is None else lift(comparison.lift),
+        "interval_text": lift_words if low is None else lift_range,
+        "difference_text": words if comparison.difference is None else difference(comparison.difference),
+        "difference_interval_text": words if comparison.low is None else difference_range,
+        "p_text": words if comparison.p_value is None else formatting.p_value(comparison.p_value, comparison.log_p),
+        "p_exact_text": words
+        if comparison.p_value is None
+        else formatting.exact_p_value(comparison.p_value, comparison.log_p),
+    }
+
+
+def _places(values: tuple[float | None, ...], limits: tuple[float, ...], *, scale: float, significant: int) -> int:
+    """Decimals shared by an estimate and its interval: enough for its width, and to keep each end on its side."""
+    scaled = [value * scale for value in values if value is not None and math.isfinite(value)]
+    width = max(scaled) - min(scaled) if len(scaled) > 1 else max((abs(v) for v in scaled), default=0.0)
+    start = min(formatting.decimals(width, significant=significant), 4) if width else 2
+    return formatting.separating_decimals(scaled, [limit * scale for limit in limits], start=start)
+
+
+def _values(metric: MetricResult, control: ArmValue, treatment: ArmValue, comparison: Comparison) -> tuple[str, str]:
+    places = formatting.value_places(metric.kind, (control.mean, treatment.mean), comparison.difference)
+
+    def text(arm: ArmValue) -> str:
+        if arm.mean is None:
+            return wording.status_short(arm.status) or formatting.NONE
+        return formatting.metric_value(arm.mean, kind=metric.kind, unit_label=metric.unit_label, places=places)
+
+    return text(control), text(treatment)
