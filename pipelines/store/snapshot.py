@@ -148,6 +148,8 @@ class MetricResult:
     """The unit of a value on screen."""
     margin: float | None
     """Tolerated relative harm of a guardrail, a proportion."""
+    window_days: float | None = None
+    """Conversion window from a unit's first exposure, in days; null: until the end of the experiment."""
     arms: tuple[ArmValue, ...]
     """Values per variant, control first."""
     comparisons: tuple[Comparison, ...]
