@@ -13,7 +13,7 @@ from html import escape
 from itertools import pairwise
 from statistics import median_low
 
-from pipelines.reports import formatting
+from pipelines import formatting
 from pipelines.reports.scorecard import ScorecardRow
 from pipelines.reports.wording import Tone
 

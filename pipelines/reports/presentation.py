@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from pipelines.reports.formatting import (
+from pipelines.formatting import (
     count,
     date,
     days,

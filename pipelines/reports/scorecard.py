@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from pipelines.reports import formatting, wording
+from pipelines import formatting
+from pipelines.reports import wording
 from pipelines.reports.wording import Tone
 from pipelines.store.snapshot import ArmValue, Comparison, MetricResult, Snapshot
 
@@ -165,10 +166,10 @@ def _effect_texts(metric: MetricResult, comparison: Comparison, minimum_effect: 
     words = wording.status_short(comparison.status) or formatting.NONE
     limits = (0.0,) if metric.margin is None else (0.0, -metric.margin, metric.margin)
     limits = (*limits, -minimum_effect, minimum_effect)
-    places = _places((comparison.lift, low, high), limits, scale=100, significant=3)
+    places = formatting.shared_places((comparison.lift, low, high), limits, scale=100)
     scale = 100 if metric.kind == "proportion" else 1
     ends = (comparison.difference, comparison.low, comparison.high)
-    fine = _places(ends, (0.0,), scale=scale, significant=3)
+    fine = formatting.shared_places(ends, (0.0,), scale=scale)
 
     def lift(value: float | None) -> str:
         return formatting.signed_percent(value, places=places)
@@ -190,14 +191,6 @@ def _effect_texts(metric: MetricResult, comparison: Comparison, minimum_effect: 
         if comparison.p_value is None
         else formatting.exact_p_value(comparison.p_value, comparison.log_p),
     }
-
-
-def _places(values: tuple[float | None, ...], limits: tuple[float, ...], *, scale: float, significant: int) -> int:
-    """Decimals shared by an estimate and its interval: enough for its width, and to keep each end on its side."""
-    scaled = [value * scale for value in values if value is not None and math.isfinite(value)]
-    width = max(scaled) - min(scaled) if len(scaled) > 1 else max((abs(v) for v in scaled), default=0.0)
-    start = min(formatting.decimals(width, significant=significant), 4) if width else 2
-    return formatting.separating_decimals(scaled, [limit * scale for limit in limits], start=start)
 
 
 def _values(metric: MetricResult, control: ArmValue, treatment: ArmValue, comparison: Comparison) -> tuple[str, str]:

@@ -41,6 +41,26 @@ def separating_decimals(values: Iterable[float | None], thresholds: Iterable[flo
     return MAXIMUM_DECIMALS
 
 
+def shared_places(
+    values: Iterable[float | None], limits: Iterable[float], *, scale: float = 1, significant: int = 3
+) -> int:
+    """Decimals shared by an estimate and the ends of its interval.
+
+    Enough for its width, and to keep each number on its side of every limit.
+
+    Parameters
+    ----------
+    values, limits
+        The numbers, and the thresholds that a verdict compares them with (0, a margin), before scaling.
+    scale
+        What they are multiplied with on screen: 100 for proportions.
+    """
+    scaled = [value * scale for value in values if value is not None and math.isfinite(value)]
+    width = max(scaled) - min(scaled) if len(scaled) > 1 else max((abs(v) for v in scaled), default=0.0)
+    start = min(decimals(width, significant=significant), 4) if width else 2
+    return separating_decimals(scaled, [limit * scale for limit in limits], start=start)
+
+
 def _side(value: float, threshold: float) -> int:
     return (value > threshold) - (value < threshold)
 

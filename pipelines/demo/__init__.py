@@ -1,0 +1,1 @@
+"""The demo workspace: real and generated experiments whose truth is known."""
