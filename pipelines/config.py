@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pipelines.errors import UsageError
@@ -46,13 +47,13 @@ class SettingsError(UsageError):
     Attributes
     ----------
     mistakes
-        One (setting, value, message) each.
+        One (setting, value, message) each; the setting is empty where the file as a whole is wrong.
     """
 
     def __init__(self, mistakes: tuple[tuple[str, object, str], ...]) -> None:
         self.mistakes = mistakes
-        lines = [f"{name} = {value!r}: {message}" for name, value, message in mistakes]
-        super().__init__("Settings cannot be used. " + " ".join(lines))
+        lines = [f"{name} = {value!r} {message}." if name else f"{message}." for name, value, message in mistakes]
+        super().__init__("Settings: " + " ".join(lines))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,10 +188,21 @@ class Settings(BaseSettings):
         try:
             return cls(**{**below, **given})
         except ValidationError as error:
-            mistakes = tuple(
-                (str(item["loc"][0]), item["input"], f"{item['msg']}.") for item in error.errors(include_url=False)
-            )
-            raise SettingsError(mistakes) from error
+            raise SettingsError(
+                tuple(
+                    (str(item["loc"][0]), item["input"], _words(item, in_environment))
+                    for item in error.errors(include_url=False)
+                )
+            ) from error
+
+
+def _words(error: ErrorDetails, in_environment: Collection[str]) -> str:
+    if error["type"] == "extra_forbidden":
+        return f"is not a setting; there are {', '.join(Settings.model_fields)}"
+    name = str(error["loc"][0])
+    place = f" (from the environment, RAMPWISE_{name.upper()})" if name in in_environment else ""
+    message = error["msg"][:1].lower() + error["msg"][1:]
+    return f"cannot be used{place}: {message.removeprefix('input ')}"
 
 
 def read_settings_file(path: Path) -> dict[str, Any]:
@@ -206,7 +218,7 @@ def read_settings_file(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(((path.name, str(path), f"Not readable as TOML: {error}."),)) from error
+        raise SettingsError((("", None, f"{path.name} is not valid TOML: {error}"),)) from error
 
 
 def settings_template() -> str:

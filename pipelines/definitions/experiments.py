@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
+from pipelines.definitions.consistency import experiment_mistakes
 from pipelines.definitions.metrics import Definition, Name
+from pipelines.definitions.problems import toml_path
 
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
-SHARE_TOLERANCE = 1e-9
+Moment: TypeAlias = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))]
 
 
 class Variant(Definition):
@@ -60,9 +61,9 @@ class Experiment(Definition):
     """Who decides."""
     unit: Literal["user", "session", "organisation", "instance"] = "user"
     """What was randomised."""
-    start: AwareDatetime
+    start: Moment
     """First moment an exposure counts."""
-    end: AwareDatetime
+    end: Moment
     """The planned end: exposures and events at or after it do not count."""
     control: str
     """The variant the others are compared with."""
@@ -79,22 +80,12 @@ class Experiment(Definition):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        names = [variant.name for variant in self.variants]
-        if len(set(names)) != len(names):
-            raise ValueError(f"variants are {names}: each needs a name of its own.")
-        if self.control not in names:
-            raise ValueError(f"control is {self.control!r}, which is not one of the variants {names}.")
-        total = math.fsum(variant.share for variant in self.variants)
-        if abs(total - 1) > SHARE_TOLERANCE:
-            raise ValueError(f"the variants' shares add up to {total:g}; they must add up to 1.")
-        if self.end <= self.start:
-            raise ValueError(f"end is {self.end.isoformat()}, not after start {self.start.isoformat()}.")
-        if not self.success and not self.guardrails:
-            raise ValueError("neither success metrics nor guardrails: nothing could ever be decided.")
-        used = self.metric_names
-        if len(set(used)) != len(used):
-            twice = sorted({name for name in used if used.count(name) > 1})
-            raise ValueError(f"{', '.join(twice)} listed more than once: a metric has one role in an experiment.")
+        mistakes = [
+            f"{toml_path(mistake.location) or 'The experiment'} {mistake.message}."
+            for mistake in experiment_mistakes(self.model_dump())
+        ]
+        if mistakes:
+            raise ValueError(" ".join(mistakes))
         return self
 
     @property

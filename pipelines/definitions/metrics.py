@@ -14,7 +14,9 @@ DAYS = 86_400.0
 class Definition(BaseModel):
     """Base of everything read from TOML: strict types, no unknown keys, frozen."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class MetricBase(Definition):

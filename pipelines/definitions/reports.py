@@ -1,0 +1,101 @@
+"""Report schedules: which experiments, when, in whose time zone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Literal, Self, TypeAlias
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from cronsim import CronSim, CronSimError
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from pipelines.definitions.experiments import Experiment
+from pipelines.definitions.metrics import Definition, Name
+
+_SAMPLE = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def _check_cron(expression: str) -> str:
+    if len(expression.split()) != 5:
+        raise PydanticCustomError(
+            "cron",
+            "must have five fields (minute, hour, day of month, month, day of week), for example "
+            '"0 8 * * MON" for Mondays at 8',
+        )
+    try:
+        next(CronSim(expression, _SAMPLE))
+    except CronSimError as error:
+        field = str(error).removeprefix("Bad ")
+        raise PydanticCustomError(
+            "cron", "is not a cron expression: the {field} field is wrong", {"field": field}
+        ) from error
+    except StopIteration as error:
+        raise PydanticCustomError("cron", "never comes true: no such date exists") from error
+    return expression
+
+
+def _check_time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise PydanticCustomError(
+            "time_zone", "is not a time zone of the IANA database", {"choices": tuple(sorted(available_timezones()))}
+        ) from error
+    return name
+
+
+CronExpression: TypeAlias = Annotated[str, AfterValidator(_check_cron)]
+TimeZone: TypeAlias = Annotated[str, AfterValidator(_check_time_zone)]
+
+
+class ReportSchedule(Definition):
+    """A report that is rendered again and again."""
+
+    name: Name
+    """The file's name without `.toml`."""
+    title: str = ""
+    """The name on screen."""
+    description: str = ""
+    """What the report is for, one sentence."""
+    owner: str = ""
+    """Who reads it, or who to ask."""
+    experiments: tuple[Name, ...] = Field(default=(), strict=False)
+    """Names of experiments; where there are none, `scope` chooses."""
+    scope: Literal["running", "all"] | None = None
+    """Instead of names: "running" (the default) takes experiments that ran at some time since the previous slot, "all"
+    every experiment that has started."""
+    cron: CronExpression
+    """When: five cron fields (minute, hour, day of month, month, day of week), for example "0 8 * * MON"."""
+    timezone: TimeZone = "UTC"
+    """Time zone of `cron`, a name of the IANA database such as "Europe/Berlin"; daylight saving is followed."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.experiments and self.scope is not None:
+            raise ValueError("scope cannot stand beside experiments: keep one of the two.")
+        return self
+
+    @property
+    def screen_title(self) -> str:
+        """The name on screen."""
+        return self.title or self.name.replace("_", " ")
+
+    def covered(self, experiments: Mapping[str, Experiment], *, since: datetime, until: datetime) -> tuple[str, ...]:
+        """Names of the experiments in the report of one slot, in order.
+
+        Parameters
+        ----------
+        experiments
+            All experiments of the workspace, by name.
+        since, until
+            The previous slot and this one (aware). A "running" experiment ran at some time in `(since, until]`, so
+            that the report after an experiment's end still holds its final result.
+        """
+        if self.experiments:
+            return self.experiments
+        started = [experiment for experiment in experiments.values() if experiment.start <= until]
+        if self.scope != "all":
+            started = [experiment for experiment in started if experiment.end > since]
+        return tuple(sorted(experiment.name for experiment in started))
