@@ -83,6 +83,11 @@ class Definitions:
             raise UnknownNameError("experiment", name, self.experiments)
         return self.experiments[name]
 
+    def summary(self) -> str:
+        """How many there are of each, for example ``"4 metrics, 1 experiment, 1 report"``."""
+        counts = (("metric", self.metrics), ("experiment", self.experiments), ("report", self.reports))
+        return ", ".join(f"{len(found)} {word}{'' if len(found) == 1 else 's'}" for word, found in counts)
+
     @property
     def variants(self) -> dict[str, frozenset[str]]:
         """The variants of every experiment: what an exposure may name."""

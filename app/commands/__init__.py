@@ -1,0 +1,1 @@
+"""The commands behind `rampwise`: parse, call, print. Heavy libraries are imported inside the functions."""

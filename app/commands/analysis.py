@@ -1,0 +1,99 @@
+"""`rampwise analyze` and `rampwise results`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.commands.session import FAILED, Output, OutputFormat, columns, emit, emit_json, say, session, warehouse_options
+
+if TYPE_CHECKING:
+    from pipelines.config import Workspace
+    from pipelines.store.snapshot import Snapshot
+
+
+def analyze(
+    context: typer.Context,
+    experiments: Annotated[
+        list[str] | None, typer.Argument(metavar="[EXPERIMENT]...", help="Experiments; all that have started if none.")
+    ] = None,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Analyse experiments from the warehouse and store one snapshot each; print the decisions."""
+    from pipelines.analysis import analyse
+    from pipelines.config import Settings
+    from pipelines.definitions.loader import load_definitions
+    from pipelines.engine.warehouse import open_warehouse
+    from pipelines.store.state import State
+
+    workspace = session(context).workspace
+    definitions = load_definitions(workspace.root)
+    names = list(dict.fromkeys(experiments)) if experiments else None
+    for name in names or ():
+        definitions.experiment(name)
+    settings = warehouse_options(Settings.load(workspace))
+    with open_warehouse(workspace.warehouse_path, read_only=True, **settings) as warehouse:
+        snapshots = analyse(warehouse, definitions, names, now=datetime.now(UTC))
+    with State(workspace.state_path) as state:
+        for snapshot in snapshots:
+            state.save(snapshot)
+    if output is OutputFormat.JSON:
+        emit_json({"snapshots": [_brief(snapshot) for snapshot in snapshots]})
+        return
+    if not snapshots:
+        say("No experiment has started yet: nothing to analyse.")
+        return
+    from pipelines.reports.presentation import decision_word
+
+    emit(columns([(s.experiment, decision_word(s.decision.decision).text, s.decision.headline) for s in snapshots]))
+
+
+def results(
+    context: typer.Context,
+    experiment: Annotated[str, typer.Argument(help="Name of the experiment.")],
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Print the latest snapshot: a scorecard, or with `--output json` every number (see `rampwise schema results`)."""
+    snapshot = latest(session(context).workspace, experiment)
+    if output is OutputFormat.JSON:
+        from pipelines.store.snapshot import to_json
+
+        emit(to_json(snapshot, indent=2))
+    else:
+        from app.commands.scorecards import scorecard_text
+
+        emit(scorecard_text(snapshot))
+
+
+def latest(workspace: Workspace, experiment: str) -> Snapshot:
+    """The latest snapshot of an experiment; a message and an exit code where there is none."""
+    from pipelines.definitions.loader import UnknownNameError
+    from pipelines.store.state import State
+
+    defined = {path.stem for path in workspace.experiments_dir.rglob("*.toml")}
+    analysed: set[str] = set()
+    if workspace.state_path.exists():
+        with State(workspace.state_path) as state:
+            found = state.latest(experiment)
+            if found is not None:
+                return found
+            analysed = {snapshot.experiment for snapshot in state.latest_all()}
+    if experiment in defined:
+        say(f"Error: {experiment} has not been analysed yet. Run `rampwise analyze {experiment}` first.")
+        raise typer.Exit(FAILED)
+    raise UnknownNameError("experiment", experiment, defined | analysed)
+
+
+def _brief(snapshot: Snapshot) -> dict[str, object]:
+    return {
+        "experiment": snapshot.experiment,
+        "snapshot_id": snapshot.snapshot_id,
+        "analysed_at": snapshot.analysed_at.isoformat(),
+        "phase": snapshot.phase,
+        "decision": snapshot.decision.decision,
+        "treatment": snapshot.decision.treatment,
+        "headline": snapshot.decision.headline,
+        "reasons": list(snapshot.decision.reasons),
+    }

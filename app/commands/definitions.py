@@ -1,0 +1,57 @@
+"""`rampwise validate` and `rampwise schema`."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from app.commands.session import WRONG_USAGE, Output, OutputFormat, emit, emit_json, session
+
+
+class SchemaKind(StrEnum):
+    """What there is a JSON Schema of."""
+
+    METRIC = "metric"
+    EXPERIMENT = "experiment"
+    REPORT = "report"
+    SETTINGS = "settings"
+    RESULTS = "results"
+
+
+def validate(context: typer.Context, output: Output = OutputFormat.TEXT) -> None:
+    """Check the settings and every definition; report all mistakes, not only the first.
+
+    Each mistake comes with its file, the path in it, the value and the nearest valid name. Exit code 2 if there is one.
+    """
+    from pipelines.definitions.loader import find_problems, load_definitions
+
+    root = session(context).workspace.root
+    problems = find_problems(root)
+    if output is OutputFormat.JSON:
+        emit_json({"valid": not problems, "problems": [problem.as_dict() for problem in problems]})
+    elif problems:
+        for problem in problems:
+            emit(problem.line())
+        emit(f"{len(problems)} mistake{'' if len(problems) == 1 else 's'}.")
+    else:
+        emit(f"No mistakes: {load_definitions(root).summary()}.")
+    if problems:
+        raise typer.Exit(WRONG_USAGE)
+
+
+def schema(
+    kind: Annotated[SchemaKind, typer.Argument(help="The kind of file, or results for `results --output json`.")],
+) -> None:
+    """Print a JSON Schema: of a definition for editors, or of the results for programs."""
+    if kind is SchemaKind.RESULTS:
+        from pipelines.store.snapshot import json_schema
+
+        found = json_schema()
+    else:
+        from pipelines.definitions.schemas import editor_schema
+
+        found = editor_schema(kind)
+    emit(json.dumps(found, indent=2, ensure_ascii=False))

@@ -1,0 +1,121 @@
+"""`rampwise doctor`."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Literal
+
+import typer
+
+from app.commands.session import FAILED, Output, OutputFormat, columns, emit, emit_json, session
+
+if TYPE_CHECKING:
+    from pipelines.config import Workspace
+
+LIBRARIES = ("duckdb", "ibis-framework", "pandas", "pyarrow", "numpy", "scipy", "statsmodels", "pydantic", "streamlit")
+State = Literal["ok", "warning", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at."""
+
+    check: str
+    state: State
+    message: str
+
+
+def doctor(context: typer.Context, output: Output = OutputFormat.TEXT) -> None:
+    """Look at versions, settings, definitions and databases, and say what is wrong. Exit code 1 if something is."""
+    from pipelines.config import WorkspaceError
+
+    findings = [*_installation()]
+    try:
+        workspace = session(context).workspace
+    except WorkspaceError as error:
+        findings.append(Finding(check="workspace", state="failed", message=str(error)))
+    else:
+        findings += [*_definitions(workspace), *_warehouse(workspace), *_state(workspace)]
+    failed = any(finding.state == "failed" for finding in findings)
+    if output is OutputFormat.JSON:
+        emit_json({"healthy": not failed, "findings": [asdict(finding) for finding in findings]})
+    else:
+        emit(columns([(finding.state, finding.check, finding.message) for finding in findings]))
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def _installation() -> Iterator[Finding]:
+    yield Finding(
+        check="python", state="ok", message=f"{platform.python_version()} on {platform.system()}, {sys.executable}"
+    )
+    yield Finding(check="rampwise", state="ok", message=version("rampwise"))
+    for library in LIBRARIES:
+        try:
+            yield Finding(check=library, state="ok", message=version(library))
+        except PackageNotFoundError:
+            yield Finding(check=library, state="failed", message="is not installed: install rampwise anew.")
+
+
+def _definitions(workspace: Workspace) -> Iterator[Finding]:
+    from pipelines.config import Settings, SettingsError
+    from pipelines.definitions.loader import find_problems, load_definitions
+
+    yield Finding(check="workspace", state="ok", message=str(workspace.root))
+    try:
+        found = ", ".join(f"{name} = {value}" for name, value in Settings.load(workspace).model_dump().items())
+        yield Finding(check="settings", state="ok", message=found)
+    except SettingsError as error:
+        yield Finding(check="settings", state="failed", message=str(error))
+    problems = [problem for problem in find_problems(workspace.root) if problem.file != workspace.settings_path.name]
+    if problems:
+        message = f"mistakes: {len(problems)}; `rampwise validate` lists them. The first: {problems[0].line()}"
+        yield Finding(check="definitions", state="failed", message=message)
+    else:
+        found_all = load_definitions(workspace.root)
+        yield Finding(check="definitions", state="ok", message=found_all.summary())
+
+
+def _warehouse(workspace: Workspace) -> Iterator[Finding]:
+    from pipelines.engine.contents import row_counts
+    from pipelines.engine.errors import WarehouseBusyError, WarehouseError
+    from pipelines.engine.warehouse import open_warehouse
+
+    path = workspace.warehouse_path
+    if not path.exists():
+        yield Finding(check="warehouse", state="warning", message="is empty: load files with `rampwise ingest`.")
+        return
+    try:
+        with open_warehouse(path, read_only=True, wait_seconds=0) as warehouse:
+            counts = row_counts(warehouse)
+    except WarehouseBusyError as error:
+        yield Finding(check="warehouse", state="warning", message=f"is in use by {error.holder}.")
+    except WarehouseError as error:
+        yield Finding(check="warehouse", state="failed", message=str(error))
+    else:
+        size = path.stat().st_size / 1e6
+        found = ", ".join(f"{value:,} {name}" for name, value in counts.items())
+        yield Finding(check="warehouse", state="ok", message=f"{found}; {size:,.1f} MB; not locked")
+
+
+def _state(workspace: Workspace) -> Iterator[Finding]:
+    from pipelines.store.state import State as StateStore
+    from pipelines.store.state import StateError
+
+    if not workspace.state_path.exists():
+        yield Finding(check="state", state="warning", message="holds no results: run `rampwise analyze`.")
+        return
+    try:
+        with StateStore(workspace.state_path) as state:
+            snapshots, open_deliveries = state.latest_all(), [d for d in state.deliveries() if d.finished_at is None]
+    except StateError as error:
+        yield Finding(check="state", state="failed", message=str(error))
+        return
+    yield Finding(check="state", state="ok", message=f"experiments with results: {len(snapshots)}")
+    for delivery in open_deliveries:
+        message = f"{delivery.report} of {delivery.slot.isoformat()} was begun and not finished; it is tried again."
+        yield Finding(check="deliveries", state="warning", message=message)

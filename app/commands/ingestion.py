@@ -1,0 +1,102 @@
+"""`rampwise ingest exposures` and `rampwise ingest events`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from app.commands.session import FAILED, Output, OutputFormat, emit, emit_json, say, session, warehouse_options
+
+if TYPE_CHECKING:
+    from pipelines.ingest import IngestSummary
+
+group = typer.Typer(no_args_is_help=True, help="Load exposures and events from Parquet, CSV and JSONL files.")
+
+Files: TypeAlias = Annotated[
+    list[str],
+    typer.Argument(metavar="FILE...", help="Files or patterns: Parquet, CSV, JSONL, the latter two also as .gz."),
+]
+Columns: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--column", "-c", help="A column under another name in the files, as ours=theirs; may be repeated."),
+]
+Source: TypeAlias = Annotated[
+    str, typer.Option("--source", help="Where the rows come from; an event's id is unique within its source.")
+]
+DEFAULT_SOURCE = "files"
+
+
+@group.command()
+def exposures(
+    context: typer.Context,
+    files: Files,
+    *,
+    column: Columns = None,
+    source: Source = DEFAULT_SOURCE,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Load exposures: which unit saw which variant of which experiment, and when.
+
+    Columns, found by name: experiment, unit_id, variant, exposed_at. A row that cannot be accepted is kept with its
+    reason; the rest is loaded. The same file or row twice changes nothing. Exit code 1 if a file cannot be read.
+    """
+    columns = parse_columns(column)
+    from pipelines.config import Settings
+    from pipelines.definitions.loader import load_definitions
+    from pipelines.engine.warehouse import open_warehouse
+    from pipelines.ingest import ingest_exposures
+
+    workspace = session(context).workspace
+    known = load_definitions(workspace.root).variants
+    with open_warehouse(workspace.warehouse_path, **warehouse_options(Settings.load(workspace))) as warehouse:
+        summary = ingest_exposures(warehouse, files, known=known, columns=columns, source=source, progress=say)
+    _report(summary, output)
+
+
+@group.command()
+def events(
+    context: typer.Context,
+    files: Files,
+    *,
+    column: Columns = None,
+    source: Source = DEFAULT_SOURCE,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Load events: what units did, when, and with which value.
+
+    Columns, found by name: unit_id, event, occurred_at, and optionally value and event_id. A row that cannot be
+    accepted is kept with its reason; the rest is loaded. The same file or event twice changes nothing. Exit code 1 if
+    a file cannot be read.
+    """
+    columns = parse_columns(column)
+    from pipelines.config import Settings
+    from pipelines.engine.warehouse import open_warehouse
+    from pipelines.ingest import ingest_events
+
+    workspace = session(context).workspace
+    with open_warehouse(workspace.warehouse_path, **warehouse_options(Settings.load(workspace))) as warehouse:
+        summary = ingest_events(warehouse, files, columns=columns, source=source, progress=say)
+    _report(summary, output)
+
+
+def parse_columns(pairs: list[str] | None) -> dict[str, str]:
+    """``["exposed_at=ts"]`` as ``{"exposed_at": "ts"}``."""
+    columns: dict[str, str] = {}
+    for pair in pairs or ():
+        ours, separator, theirs = pair.partition("=")
+        if not (ours and separator and theirs):
+            raise typer.BadParameter(f"{pair!r} is not of the form ours=theirs, for example exposed_at=timestamp.")
+        if ours in columns:
+            raise typer.BadParameter(f"{ours!r} is given twice.")
+        columns[ours] = theirs
+    return columns
+
+
+def _report(summary: IngestSummary, output: OutputFormat) -> None:
+    if output is OutputFormat.JSON:
+        emit_json(summary.as_dict())
+    else:
+        emit(summary.line())
+    if any(file.error for file in summary.files):
+        raise typer.Exit(FAILED)

@@ -1,0 +1,94 @@
+"""`rampwise report render` and `rampwise report run`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.commands.session import Output, OutputFormat, columns, emit, emit_json, say, session
+
+group = typer.Typer(no_args_is_help=True, help="Render reports: one now, or those that their schedules say are due.")
+
+
+@group.command()
+def render(
+    context: typer.Context,
+    experiment: Annotated[str, typer.Argument(help="Name of the experiment.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write; otherwise EXPERIMENT.html in the workspace's outbox.")
+    ] = None,
+) -> None:
+    """Write the latest snapshot as one self-contained HTML file; print the file's path."""
+    from app.commands.analysis import latest
+    from pipelines.reports.render import render_html
+
+    workspace = session(context).workspace
+    snapshot = latest(workspace, experiment)
+    target = out or workspace.outbox / f"{experiment}.html"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(render_html(snapshot, rendered_at=datetime.now(UTC)), encoding="utf-8")
+    emit(str(target))
+
+
+def parse_moment(text: str) -> datetime:
+    """An ISO 8601 time with an offset, in UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not an ISO 8601 time such as 2026-03-02T08:00:00Z.") from error
+    if moment.tzinfo is None:
+        raise typer.BadParameter(
+            f"{text!r} has no offset from UTC: write {moment.isoformat()}Z, or end it in one such as +01:00."
+        )
+    return moment.astimezone(UTC)
+
+
+@group.command()
+def run(
+    context: typer.Context,
+    *,
+    due: Annotated[bool, typer.Option("--due", help="Render what is due. Required: nothing else can be run.")] = False,
+    now: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=parse_moment, metavar="TIME", help="The moment to take for now, such as 2026-03-02T08:00:00Z."
+        ),
+    ] = None,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Render the reports that are due into the outbox: once per slot, however often or concurrently this is run."""
+    if not due:
+        raise typer.BadParameter("say --due to render the reports that are due now.")
+    from pipelines.definitions.loader import load_definitions
+    from pipelines.schedule import run_due
+
+    workspace = session(context).workspace
+    definitions = load_definitions(workspace.root)
+    deliveries = run_due(workspace, definitions, now=now or datetime.now(UTC))
+    if output is OutputFormat.JSON:
+        emit_json(
+            {
+                "deliveries": [
+                    {
+                        "report": delivery.report,
+                        "slot": delivery.slot.isoformat(),
+                        "paths": [str(path) for path in delivery.paths],
+                    }
+                    for delivery in deliveries
+                ]
+            }
+        )
+    elif deliveries:
+        emit(
+            columns(
+                [
+                    (delivery.report, delivery.slot.isoformat(), ", ".join(map(str, delivery.paths)))
+                    for delivery in deliveries
+                ]
+            )
+        )
+    else:
+        say("No report is due.")

@@ -1,0 +1,63 @@
+"""A snapshot as text for a terminal, in the words and numbers of the dashboard and the report."""
+
+from __future__ import annotations
+
+from app.commands.session import columns
+from pipelines.reports import presentation as shown
+from pipelines.store.snapshot import Snapshot
+
+HEADER = ("Metric", "Role", "Treatment", "Control", "Value", "Lift", "Interval", "Confidence", "p", "Verdict")
+
+
+def scorecard_text(snapshot: Snapshot) -> str:
+    """The decision with its reasons, units, health and one line per metric and treatment."""
+    word = shown.decision_word(snapshot.decision.decision)
+    phase = shown.phase_word(snapshot.phase)
+    parts = [
+        f"{snapshot.title} ({snapshot.experiment})",
+        f"{word.text}: {snapshot.decision.headline}",
+        *(f"  - {reason}" for reason in snapshot.decision.reasons),
+        "",
+        f"{phase.text}, {shown.period(snapshot.start, snapshot.end)}",
+        f"Analysed {shown.time(snapshot.analysed_at)}; data until {shown.time(snapshot.data_until)}",
+        _units(snapshot),
+        "",
+        columns([_health(check.name, check.state, check.message) for check in snapshot.health]),
+        "",
+        columns([HEADER, *_rows(snapshot)]),
+    ]
+    if snapshot.blocked:
+        parts.append("\nA health check failed: read none of these numbers as a result.")
+    return "\n".join(parts)
+
+
+def _units(snapshot: Snapshot) -> str:
+    analysed = ", ".join(f"{arm.variant} {shown.count(arm.analysed)}" for arm in snapshot.arms)
+    excluded = "".join(
+        f"; {shown.count(exclusion.units)} excluded: {shown.name_in_words(exclusion.reason, shown.EXCLUSIONS).lower()}"
+        for exclusion in snapshot.exclusions
+        if exclusion.units
+    )
+    return f"{shown.count(snapshot.exposed)} units exposed; analysed: {analysed}{excluded}"
+
+
+def _health(name: str, state: str, message: str) -> tuple[str, str, str]:
+    return shown.name_in_words(name, shown.HEALTH_CHECKS), shown.health_word(state).text, message
+
+
+def _rows(snapshot: Snapshot) -> list[tuple[str, ...]]:
+    return [
+        (
+            row.metric_label,
+            row.role_label,
+            row.treatment,
+            row.control_text,
+            row.treatment_text,
+            row.lift_text,
+            row.interval_text,
+            row.confidence_text,
+            row.p_text,
+            row.verdict_text,
+        )
+        for row in shown.scorecard(snapshot)
+    ]

@@ -1,0 +1,83 @@
+"""What all commands share: the options in front of the command, and where text goes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+if TYPE_CHECKING:
+    from pipelines.config import Settings, Workspace
+
+DONE, FAILED, WRONG_USAGE = 0, 1, 2
+
+
+class OutputFormat(StrEnum):
+    """How a command prints its result."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+Output: TypeAlias = Annotated[
+    OutputFormat, typer.Option("--output", "-o", help="What to print on stdout: text for people, json for programs.")
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """The options that stand before the command."""
+
+    path: Path | None = None
+    """The workspace that was named; none: found from the environment or the current folder."""
+    verbose: bool = False
+    """Whether to log on stderr and to show where an unexpected error came from."""
+
+    @property
+    def workspace(self) -> Workspace:
+        """The workspace to work in."""
+        from pipelines.config import find_workspace
+
+        return find_workspace(self.path)
+
+
+def session(context: typer.Context) -> Session:
+    """The session of a command."""
+    found = context.find_object(Session)
+    return Session() if found is None else found
+
+
+def warehouse_options(settings: Settings) -> dict[str, float | int | str | None]:
+    """Settings that `open_warehouse` takes."""
+    return {
+        "wait_seconds": settings.wait_seconds,
+        "memory_limit": settings.memory_limit,
+        "threads": settings.threads,
+    }
+
+
+def say(message: str) -> None:
+    """Progress, warnings and errors: stderr."""
+    typer.echo(message, err=True)
+
+
+def emit(text: str) -> None:
+    """Results: stdout."""
+    typer.echo(text)
+
+
+def emit_json(value: object) -> None:
+    """Results as JSON: stdout, two spaces deep, keys in the order they were made."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def columns(rows: Sequence[Sequence[str]], *, gap: str = "  ", indent: str = "") -> str:
+    """Rows of text as aligned columns; the last one runs on."""
+    widths = [max(len(row[position]) for row in rows) for position in range(len(rows[0]))] if rows else []
+    lines = [gap.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join(indent + line for line in lines)
