@@ -117,7 +117,7 @@ def value_places(kind: str, values: Iterable[float | None], difference: float | 
     scale = 100 if kind == "proportion" else 1
     finite = [abs(value) * scale for value in values if value is not None and math.isfinite(value)]
     coarse = decimals(max(finite, default=0.0), significant=3)
-    return coarse if not difference else max(coarse, min(decimals(difference * scale, significant=2), coarse + 3))
+    return coarse if not difference else max(coarse, min(decimals(difference * scale, significant=1), coarse + 3))
 
 
 def metric_value(value: float | None, *, kind: str, unit_label: str = "", places: int | None = None) -> str:

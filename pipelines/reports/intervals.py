@@ -57,12 +57,14 @@ class Axis:
 
 def shared_axis(rows: Iterable[ScorecardRow]) -> Axis:
     """The axis all intervals fit on, except those so long that they would flatten the rest."""
+    rows = tuple(rows)
     extents = [_extent(row) for row in rows]
     reaches = [max(abs(low), abs(high)) for low, high in extents if low < 0 or high > 0]
     if not reaches:
         return _ticked(-EMPTY_REACH, EMPTY_REACH)
     limit = median_low(reaches) * OUTLIER
-    reach = max(value for value in reaches if value <= limit)
+    lifts = [abs(row.lift) for row in rows if row.lift is not None]
+    reach = max(value for value in (*reaches, *lifts) if value <= limit)
     low = max(min(low for low, _ in extents), -reach)
     high = min(max(high for _, high in extents), reach)
     return _ticked(min(low, -high / 8), max(high, -low / 8))

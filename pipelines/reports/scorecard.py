@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import datetime
 
 from pipelines import formatting
 from pipelines.reports import wording
@@ -29,8 +30,8 @@ class ScorecardRow:
         The effect in words. Where there is no number, the words say why.
     verdict, verdict_label, tone, glyph, icon, verdict_text
         The verdict (``None`` while withheld), its word, colour class, signs, and glyph and word together.
-    reason
-        The verdict's reason in a sentence.
+    reason, why
+        The verdict's reason in a sentence; why a number is missing, empty where none is.
     lift, low, high
         The relative effect and its interval as proportions, for the axis: infinite where unbounded, ``None`` where
         there is no number or it is withheld.
@@ -74,6 +75,7 @@ class ScorecardRow:
     glyph: str
     icon: str
     reason: str
+    why: str
     lift: float | None
     low: float | None
     high: float | None
@@ -107,7 +109,9 @@ def _row(snapshot: Snapshot, metric: MetricResult, comparison: Comparison) -> Sc
     withheld = effects_withheld(snapshot, comparison)
     word = wording.verdict_word(None if snapshot.blocked else comparison.verdict)
     low, high = (None, None) if withheld else lift_interval(comparison)
-    texts = _withheld_texts() if withheld else _effect_texts(metric, comparison, snapshot.plan.minimum_effect)
+    texts = (
+        _withheld_texts(snapshot.end) if withheld else _effect_texts(metric, comparison, snapshot.plan.minimum_effect)
+    )
     control_text, treatment_text = _values(metric, control, treatment, comparison)
     sign = -1.0 if metric.better == "higher" else 1.0
     return ScorecardRow(
@@ -134,6 +138,7 @@ def _row(snapshot: Snapshot, metric: MetricResult, comparison: Comparison) -> Sc
         glyph=word.glyph,
         icon=word.icon,
         reason=comparison.reason,
+        why=wording.status_sentence(comparison.status) or wording.status_sentence(comparison.lift_status),
         lift=None if withheld else comparison.lift,
         low=low,
         high=high,
@@ -155,9 +160,10 @@ def lift_interval(comparison: Comparison) -> tuple[float | None, float | None]:
     return (-math.inf if low is None else low), (math.inf if high is None else high)
 
 
-def _withheld_texts() -> dict[str, str]:
-    names = ("lift_text", "interval_text", "difference_text", "difference_interval_text", "p_text", "p_exact_text")
-    return dict.fromkeys(names, "at the planned end")
+def _withheld_texts(end: datetime) -> dict[str, str]:
+    single = dict.fromkeys(("lift_text", "difference_text", "p_text", "p_exact_text"), "withheld")
+    ranges = dict.fromkeys(("interval_text", "difference_interval_text"), f"until {formatting.date(end)}")
+    return {**single, **ranges}
 
 
 def _effect_texts(metric: MetricResult, comparison: Comparison, minimum_effect: float) -> dict[str, str]:

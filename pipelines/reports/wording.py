@@ -137,6 +137,7 @@ HEALTH_CHECKS: Final[dict[str, str]] = {
     "sample_ratio": "Sample ratio",
     "several_variants": "Units in several variants",
     "exposures": "Exposures",
+    "values": "Metric values",
 }
 
 PHASES: Final[dict[str, Word]] = {
@@ -151,6 +152,8 @@ EXCLUSIONS: Final[dict[str, str]] = {
     "several_variants": "Seen in several variants",
     "before_start": "First exposure before the start",
     "after_end": "First exposure after the end",
+    "in_the_future": "First exposure in the future",
+    "unknown_variant": "In a variant that is not defined",
 }
 
 VALIDITIES: Final[dict[str, str]] = {

@@ -1,0 +1,99 @@
+"""How the numbers came about, in sentences a product manager can read and a data scientist can check."""
+
+from __future__ import annotations
+
+from pipelines import formatting
+from pipelines.reports import wording
+from pipelines.store.snapshot import MetricResult, Snapshot
+
+
+def method_notes(snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
+    """Heading and sentences per topic: when to read, error rates, estimates, what was counted."""
+    notes = [("When the intervals are valid", _validity(snapshot)), ("Error rates", _error_rates(snapshot))]
+    notes += [("Estimates", _estimates(snapshot)), ("What was counted", _counting(snapshot))]
+    return tuple((heading, text) for heading, text in notes if text)
+
+
+def window_text(metric: MetricResult) -> str:
+    """A metric's conversion window, for example ``"7 days from first exposure"``."""
+    if metric.window_days is None:
+        return "from first exposure until the end of the experiment"
+    span = formatting.number(metric.window_days, places=0 if metric.window_days == int(metric.window_days) else 2)
+    return f"{span} day{'' if metric.window_days == 1 else 's'} from first exposure"
+
+
+def _validity(snapshot: Snapshot) -> str:
+    found = dict.fromkeys(c.validity for metric in snapshot.metrics for c in metric.comparisons)
+    validities = list(found) or [snapshot.plan.design]
+    words = " and ".join(wording.VALIDITIES.get(name, name) for name in validities)
+    text = f"The intervals are {words}."
+    if "fixed" in validities:
+        alpha = formatting.short_percent(snapshot.plan.alpha)
+        text += (
+            f" The plan judges once, at the end ({formatting.time(snapshot.end)}): acting on an earlier look "
+            f"would raise the rate of false alarms above the planned {alpha}, so "
+            "effects are withheld until then."
+        )
+    return text
+
+
+def _error_rates(snapshot: Snapshot) -> str:
+    alpha = formatting.short_percent(snapshot.plan.alpha)
+    sentences = []
+    coverages = {
+        role: next((c.confidence for m in snapshot.metrics if m.role == role for c in m.comparisons), None)
+        for role in wording.ROLES
+    }
+    success = [c for metric in snapshot.metrics if metric.role == "success" for c in metric.comparisons]
+    if coverages["success"] is not None:
+        covers = formatting.short_percent(coverages["success"])
+        if len(success) > 1:
+            sentences.append(
+                f"The {len(success)} comparisons of success metrics share a two-sided false-positive rate of {alpha} "
+                f"equally (Bonferroni), so each of their intervals covers {covers}."
+            )
+        else:
+            sentences.append(
+                f"The one comparison of a success metric has a two-sided false-positive rate of {alpha}: its interval "
+                f"covers {covers}."
+            )
+    if coverages["guardrail"] is not None:
+        sentences.append(
+            f"A guardrail is judged by its own {formatting.short_percent(coverages['guardrail'])} interval against its "
+            "margin: it has to be shown safe, so it spends nothing of that rate."
+        )
+    if coverages["secondary"] is not None:
+        sentences.append(
+            f"Secondary metrics have {formatting.short_percent(coverages['secondary'])} intervals without correction: "
+            "they inform and never decide, and among many of them some look changed by chance."
+        )
+    return " ".join(sentences)
+
+
+def _estimates(snapshot: Snapshot) -> str:
+    kinds = {metric.kind for metric in snapshot.metrics}
+    if not kinds:
+        return ""
+    text = (
+        "Differences are treatment minus control, with Welch's t interval and p-value (unequal variances). Relative "
+        "changes are differences divided by the control's value, with intervals by Fieller's theorem, which "
+        "account for the control being an estimate as well."
+    )
+    if "proportion" in kinds:
+        text += " Proportions also have the pooled score test."
+    if "ratio" in kinds:
+        text += " Ratios have standard errors by the delta method over units."
+    return text
+
+
+def _counting(snapshot: Snapshot) -> str:
+    windows: dict[str, list[str]] = {}
+    for metric in snapshot.metrics:
+        windows.setdefault(window_text(metric), []).append(metric.label)
+    spans = "; ".join(f"{', '.join(labels)}: {window}" for window, labels in windows.items())
+    text = (
+        f"Every {snapshot.unit} counts from the first exposure, if that lies in [{formatting.time(snapshot.start)}, "
+        f"{formatting.time(snapshot.end)}). Events count from that moment on, and a {snapshot.unit} without events "
+        f"counts as 0. A {snapshot.unit} seen in several variants is excluded."
+    )
+    return text + (f" Windows: {spans}." if spans else "")
