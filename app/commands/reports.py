@@ -41,7 +41,7 @@ def parse_moment(text: str) -> datetime:
         raise typer.BadParameter(f"{text!r} is not an ISO 8601 time such as 2026-03-02T08:00:00Z.") from error
     if moment.tzinfo is None:
         raise typer.BadParameter(
-            f"{text!r} has no offset from UTC: write {moment.isoformat()}Z, or end it in one such as +01:00."
+            f"{text!r} has no offset from UTC: write {moment.isoformat()}Z, or add one such as +01:00."
         )
     return moment.astimezone(UTC)
 

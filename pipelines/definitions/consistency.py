@@ -90,14 +90,18 @@ def _variant_mistakes(table: Mapping[str, Any]) -> Iterator[Mistake]:
             nearest=nearest_name(control, names),
         )
     shares = [entry.get("share") for entry in variants]
-    if all(isinstance(share, int | float) and not isinstance(share, bool) for share in shares):
+    if all(_is_share(share) for share in shares):
         total = math.fsum(share for share in shares if share is not None)
-        if not abs(total - 1) <= SHARE_TOLERANCE:
+        if abs(total - 1) > SHARE_TOLERANCE:
             yield Mistake(
                 location=("variants",),
                 value=shares,
                 message=f"are the planned shares; they add up to {total:.10g} and must add up to 1",
             )
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def _entries(table: Mapping[str, Any], key: str) -> Iterator[tuple[Location, Any]]:
