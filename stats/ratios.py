@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from stats.effect import Effect
 from stats.errors import OutOfRangeError, check_choice
+from stats.means import welch
 from stats.moments import Moments
 from stats.status import FloatArray, Status, StatusArray, where_status, worst
 
@@ -78,12 +80,8 @@ def linearise(moments: Moments, *columns: Column) -> Moments:
             weights[..., j, denominator] = -ratio / bottom
         centre[..., j] = ratio
         status = worst(status, _denominator_status(moments, denominator))
-    with np.errstate(invalid="ignore", over="ignore"):
-        cross = np.einsum("...ik,...kl,...jl->...ij", weights, moments.cross, weights)
-        scale = np.einsum("...ik,...kl,...il->...i", np.abs(weights), np.abs(moments.cross), np.abs(weights))
-    cross, lost = _without_rounding(cross, scale)
-    status = worst(status, where_status(lost, Status.PRECISION_LOSS))
-    return Moments(n=moments.n, mean=centre, cross=cross, status=status)
+    linear = contrast_checked(moments, weights)
+    return replace(linear, mean=centre, status=worst(status, linear.status))
 
 
 def ratio_value(moments: Moments, numerator: int = 0, denominator: int = 1) -> FloatArray:
@@ -136,19 +134,33 @@ def ratio_effect(
 
 
 def difference(control: Moments, treatment: Moments, *, reference: str = "t") -> Effect:
-    """Difference of the first columns' means with unequal variances; the shared last step of the linearised methods.
+    """Welch's difference of the first columns' means; infinite degrees of freedom for ``reference="normal"``."""
+    effect = welch(control, treatment)
+    return replace(effect, df=np.full_like(effect.df, np.inf)) if reference == "normal" else effect
 
-    Degrees of freedom: Welch (1947), Biometrika 34:28-35; infinite for ``reference="normal"``.
+
+def contrast_checked(moments: Moments, weights: npt.ArrayLike) -> Moments:
+    """`Moments.contrast` that knows what cancelled: a variance of pure rounding is 0, one without six digits a status.
+
+    Parameters
+    ----------
+    moments
+        Any cells with k columns.
+    weights
+        Shape ``cells + (m, k)``.
     """
-    few = (control.n < 2) | (treatment.n < 2)
-    value = treatment.mean[..., 0] - control.mean[..., 0]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        a, b = control.variance() / control.n, treatment.variance() / treatment.n
-        total = a + b
-        df = 1.0 / ((a / total) ** 2 / (control.n - 1.0) + (b / total) ** 2 / (treatment.n - 1.0))
-    status = worst(control.status, treatment.status, where_status(few, Status.INSUFFICIENT_DATA))
-    degrees: npt.ArrayLike = np.inf if reference == "normal" else np.where(total > 0, df, np.inf)
-    return Effect.of(value, np.sqrt(total), degrees, status=status)
+    matrix = np.asarray(weights, np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean = np.einsum("...mk,...k->...m", matrix, moments.mean)
+        cross = np.einsum("...ik,...kl,...jl->...ij", matrix, moments.cross, matrix)
+        scale = np.einsum("...ik,...kl,...il->...i", np.abs(matrix), np.abs(moments.cross), np.abs(matrix))
+    diagonal = np.diagonal(cross, axis1=-2, axis2=-1)
+    nothing = np.abs(diagonal) <= _ROUNDING * scale
+    lost = (~nothing & (diagonal < _SIX_DIGITS * scale)).any(axis=-1)
+    keep = ~(nothing[..., :, np.newaxis] | nothing[..., np.newaxis, :])
+    cross = np.where(keep | np.isnan(cross), cross, 0.0)
+    status = worst(moments.status, where_status(lost, Status.PRECISION_LOSS))
+    return Moments(n=moments.n, mean=mean, cross=cross, status=status)
 
 
 def _denominator_status(moments: Moments, column: int) -> StatusArray:
@@ -156,13 +168,3 @@ def _denominator_status(moments: Moments, column: int) -> StatusArray:
     with np.errstate(divide="ignore", invalid="ignore"):
         noisy = moments.variance(column) / moments.n > (DENOMINATOR_CV_LIMIT * mean) ** 2
     return where_status((mean == 0) | noisy, Status.INSUFFICIENT_DATA)
-
-
-def _without_rounding(cross: FloatArray, scale: FloatArray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    """Set to 0 what is only rounding of a constant ratio; tell which cells kept fewer than six digits."""
-    index = np.arange(cross.shape[-1])
-    diagonal = cross[..., index, index]
-    nothing = np.abs(diagonal) <= _ROUNDING * scale
-    lost = np.asarray((~nothing & (diagonal < _SIX_DIGITS * scale)).any(axis=-1), np.bool_)
-    keep = ~(nothing[..., :, np.newaxis] | nothing[..., np.newaxis, :])
-    return np.where(keep | np.isnan(cross), cross, 0.0), lost
