@@ -1,0 +1,31 @@
+"""Report files appear complete or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from uuid import uuid4
+
+
+def write_whole(path: Path, text: str) -> Path:
+    """Write `text` so that a reader, or a crash, never meets half a file.
+
+    The text goes to a hidden file beside `path`, reaches the disk, and takes the name in one step. The folder is made
+    when missing; an older file of the same name is replaced.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written to or the disk is full; what was there before stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    try:
+        with draft.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return path
