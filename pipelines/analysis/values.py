@@ -47,6 +47,8 @@ class UnitValues:
         Position of each unit's variant among `variants`, shape ``(units,)``.
     values
         Shape ``(units, columns)``, ordered by unit.
+    without_value
+        Events that have no value but whose values are added up, per column; each counts as 0.
     latest
         Latest event in the analysis, UTC.
     """
@@ -55,6 +57,7 @@ class UnitValues:
     columns: tuple[Column, ...]
     variant: npt.NDArray[np.int64]
     values: FloatArray
+    without_value: dict[Column, int]
     latest: datetime | None
 
     def of(self, variant: str, columns: Sequence[Column]) -> FloatArray:
@@ -78,6 +81,8 @@ def metric_columns(metric: Metric) -> tuple[Column, ...]:
 def unit_values_expression(columns: Sequence[Column], *, until: datetime) -> ibis.Table:
     """One row per unit with an event: its variant, `c0`, `c1` ... for the columns, and `latest`.
 
+    Beside a sum `c3` stands `missing3`, the number of its events without a value.
+
     Reads the temporary table `first_exposures` and `events`; events from first exposure on and before `until` count.
     """
     units = ibis.table(FIRST_EXPOSURES, name="first_exposures")
@@ -88,21 +93,27 @@ def unit_values_expression(columns: Sequence[Column], *, until: datetime) -> ibi
     )
     joined = analysed.join(counted, "unit_id")
     joined = joined.filter(joined.occurred_at >= joined.exposed_at)
-    aggregates = {f"c{position}": _aggregate(joined, column) for position, column in enumerate(columns)}
+    aggregates = {}
+    for position, column in enumerate(columns):
+        counts = _counts(joined, column)
+        if column.aggregate == "count":
+            aggregates[f"c{position}"] = joined.count(where=counts)
+        else:
+            # Floating-point addition depends on the order, and threads deliver rows in any: so the order is fixed.
+            in_order = joined.value.collect(where=counts, order_by=joined.value)
+            aggregates[f"c{position}"] = in_order.sums().coalesce(0.0)
+            aggregates[f"missing{position}"] = joined.count(where=counts & joined.value.isnull())
     per_unit = joined.group_by("unit_id", "variant").aggregate(**aggregates, latest=joined.occurred_at.max())
     return per_unit.order_by("unit_id")
 
 
-def _aggregate(joined: ibis.Table, column: Column) -> ibis.Value:
+def _counts(joined: ibis.Table, column: Column) -> ibis.Value:
+    """Whether an event counts towards a column."""
     counts = joined.event == column.event
     if column.window_days is not None:
         window = ibis.interval(microseconds=timedelta(days=column.window_days) // timedelta(microseconds=1))
         counts &= joined.occurred_at < joined.exposed_at + window
-    if column.aggregate == "count":
-        return joined.count(where=counts)
-    # Floating-point addition depends on the order, and threads deliver rows in any: so the order is fixed.
-    in_order = joined.value.collect(where=counts, order_by=joined.value)
-    return in_order.sums().coalesce(0.0)
+    return counts
 
 
 def read_unit_values(
@@ -129,6 +140,11 @@ def read_unit_values(
         columns=columns,
         variant=pc.index_in(table["variant"], value_set=pa.array(variants, pa.string())).to_numpy(),
         values=values,
+        without_value={
+            column: int(pc.sum(table[f"missing{position}"]).as_py() or 0)
+            for position, column in enumerate(columns)
+            if column.aggregate == "sum"
+        },
         latest=None if latest is None else latest.replace(tzinfo=UTC),
     )
 

@@ -39,7 +39,7 @@ class Exclusion:
     """Units that were exposed but not analysed: exposed = analysed + excluded, by reason."""
 
     reason: str
-    """`several_variants`, `before_start` or `after_end`."""
+    """`several_variants`, `before_start`, `after_end`, `in_the_future` or `unknown_variant`."""
     units: int
     """How many."""
 
@@ -50,7 +50,7 @@ class HealthCheck:
     """One check of whether the data can be trusted."""
 
     name: str
-    """`sample_ratio`, `several_variants` or `exposures`."""
+    """`sample_ratio`, `several_variants`, `exposures` or `values`."""
     state: str
     """`pass`, `warn` or `fail`."""
     blocks: bool

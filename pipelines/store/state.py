@@ -34,6 +34,10 @@ CREATE TABLE snapshots (
     body TEXT NOT NULL
 );
 CREATE INDEX snapshots_by_experiment ON snapshots (experiment, analysed_at, sequence);
+CREATE VIEW latest_snapshots AS
+SELECT * FROM snapshots AS s WHERE sequence = (
+    SELECT sequence FROM snapshots WHERE experiment = s.experiment ORDER BY analysed_at DESC, sequence DESC LIMIT 1
+);
 CREATE TABLE deliveries (
     report TEXT NOT NULL,
     slot TEXT NOT NULL,
@@ -165,20 +169,12 @@ class State:
 
     def latest_all(self) -> tuple[Snapshot, ...]:
         """The most recent look at every experiment, by name of the experiment."""
-        rows = self._connection.execute(
-            "SELECT * FROM snapshots AS s WHERE sequence = ("
-            " SELECT sequence FROM snapshots WHERE experiment = s.experiment"
-            " ORDER BY analysed_at DESC, sequence DESC LIMIT 1) ORDER BY experiment"
-        ).fetchall()
+        rows = self._connection.execute("SELECT * FROM latest_snapshots ORDER BY experiment").fetchall()
         return tuple(_read(row) for row in rows)
 
     def latest_ids(self) -> tuple[tuple[str, str], ...]:
         """Experiment and snapshot id of every experiment's most recent look, by name: cheap, nothing is read."""
-        rows = self._connection.execute(
-            "SELECT experiment, snapshot_id FROM snapshots AS s WHERE sequence = ("
-            " SELECT sequence FROM snapshots WHERE experiment = s.experiment"
-            " ORDER BY analysed_at DESC, sequence DESC LIMIT 1) ORDER BY experiment"
-        ).fetchall()
+        rows = self._connection.execute("SELECT experiment, snapshot_id FROM latest_snapshots ORDER BY experiment")
         return tuple((row["experiment"], row["snapshot_id"]) for row in rows)
 
     def history(self, experiment: str) -> tuple[tuple[str, datetime], ...]:

@@ -70,6 +70,7 @@ def test_latest_is_the_latest_look_whatever_the_order_of_saving(path: Path) -> N
             state.save(look)
         assert state.latest("checkout") == looks[1]
         assert state.latest_all() == (other, looks[1])
+        assert state.latest_ids() == (("banner", other.snapshot_id), ("checkout", looks[1].snapshot_id))
         assert [when for _, when in state.history("checkout")] == sorted(look.analysed_at for look in looks)
         assert state.latest("unknown") is None
         assert state.get("unknown") is None

@@ -1,0 +1,201 @@
+"""One metric of an experiment: values per variant, and each treatment against control."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from pipelines.analysis.sentences import verdict_reason
+from pipelines.definitions.experiments import Experiment
+from pipelines.definitions.metrics import Metric, ProportionMetric, RatioMetric
+from pipelines.store.snapshot import ArmValue, Comparison, MetricResult
+from stats.decision import error_rates
+from stats.effect import infer
+from stats.lift import fieller
+from stats.means import welch
+from stats.moments import Moments
+from stats.proportions import score_test
+from stats.ratios import linearise
+from stats.status import FloatArray, Status
+from stats.verdicts import Verdict, guardrail_verdict, success_verdict
+
+VALIDITY = "fixed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked of one metric in one experiment.
+
+    Attributes
+    ----------
+    role
+        ``"success"``, ``"guardrail"`` or ``"secondary"``.
+    margin
+        Tolerated relative harm of a guardrail, a proportion.
+    confidence
+        Coverage of its intervals.
+    minimum_effect
+        Smallest relative effect worth acting on.
+    """
+
+    role: str
+    margin: float | None
+    confidence: float
+    minimum_effect: float
+
+
+def questions(experiment: Experiment) -> dict[str, Question]:
+    """The question per metric, in the order success, guardrails, secondary.
+
+    Success comparisons share alpha (Bonferroni over metrics and treatments); guardrails and secondary metrics are
+    not corrected: Schultzberg et al. (2024), arXiv:2402.11609.
+    """
+    plan = experiment.plan
+    rates = error_rates(
+        alpha=plan.alpha,
+        power=plan.power,
+        success_metrics=len(experiment.success),
+        guardrails=len(experiment.guardrails),
+        treatments=len(experiment.treatments),
+    )
+    asked: dict[str, Question] = {}
+
+    def ask(name: str, role: str, alpha: float, margin: float | None = None) -> None:
+        asked[name] = Question(role=role, margin=margin, confidence=1.0 - alpha, minimum_effect=plan.minimum_effect)
+
+    for name in experiment.success:
+        ask(name, "success", rates.success_alpha)
+    for guardrail in experiment.guardrails:
+        ask(guardrail.metric, "guardrail", rates.guardrail_alpha, guardrail.margin)
+    for name in experiment.secondary:
+        ask(name, "secondary", plan.alpha)
+    return asked
+
+
+def metric_result(
+    experiment: Experiment, metric: Metric, question: Question, moments: Mapping[str, Moments], *, withheld: str | None
+) -> MetricResult:
+    """Everything about one metric.
+
+    Parameters
+    ----------
+    moments
+        Moments of every variant: one column, or numerator and denominator of a ratio.
+    withheld
+        Why there are no verdicts yet; none: they are given.
+    """
+    if isinstance(metric, RatioMetric):
+        moments = {name: linearise(of_variant, (0, 1)) for name, of_variant in moments.items()}
+    treatments = [variant.name for variant in experiment.treatments]
+    result = MetricResult(
+        metric=metric.name,
+        label=metric.title,
+        description=metric.description,
+        role=question.role,
+        kind=metric.kind,
+        better=metric.better,
+        unit_label=metric.unit_label,
+        margin=question.margin,
+        window_days=metric.window_days,
+        arms=tuple(_arm_value(name, moments[name]) for name in (experiment.control, *treatments)),
+        comparisons=(),
+    )
+    control = moments[experiment.control]
+    comparisons = []
+    for name in treatments:
+        numbers = _comparison(metric, question, control, moments[name], name)
+        if withheld is None:
+            verdict = _verdict(metric, question, numbers)
+            reason = verdict_reason(verdict, result, numbers, minimum_effect=question.minimum_effect)
+            comparisons.append(replace(numbers, verdict=verdict.value, reason=reason))
+        else:
+            comparisons.append(replace(numbers, reason=withheld))
+    return replace(result, comparisons=tuple(comparisons))
+
+
+def _arm_value(name: str, moments: Moments) -> ArmValue:
+    unusable = moments.status >= Status.INSUFFICIENT_DATA
+    return ArmValue(
+        variant=name,
+        n=int(moments.n),
+        mean=None if unusable else _number(moments.mean[..., 0]),
+        variance=None if unusable else _number(moments.variance()),
+        status=_label(moments.status),
+    )
+
+
+def _comparison(metric: Metric, question: Question, control: Moments, treatment: Moments, name: str) -> Comparison:
+    effect = welch(control, treatment)
+    result = infer(effect, confidence=question.confidence)
+    lift = fieller(control, treatment, confidence=question.confidence)
+    shown = lift.status <= Status.UNBOUNDED
+    score = score_test(control, treatment) if isinstance(metric, ProportionMetric) else None
+    stated = effect.status <= Status.ZERO_VARIANCE
+    return Comparison(
+        treatment=name,
+        difference=_number(effect.value) if stated else None,
+        se=_number(effect.se) if stated else None,
+        df=_number(result.df),
+        statistic=_number(result.statistic),
+        low=_number(result.low),
+        high=_number(result.high),
+        p_value=_number(result.p_value),
+        log_p=_number(result.log_p),
+        score_p_value=None if score is None else _number(score.p_value),
+        margin_p_value=_margin_p_value(metric, question, control, treatment),
+        confidence=question.confidence,
+        lift=_number(lift.value) if shown else None,
+        lift_low=_number(lift.low) if shown else None,
+        lift_high=_number(lift.high) if shown else None,
+        lift_status=_label(lift.status),
+        validity=VALIDITY,
+        status=_label(effect.status),
+        verdict=None,
+        reason="",
+    )
+
+
+def _margin_p_value(metric: Metric, question: Question, control: Moments, treatment: Moments) -> float | None:
+    """One-sided p-value of "as bad as the margin or worse": below (1 - confidence) / 2 the lift's interval excludes it.
+
+    The contrast treatment - (1 + lift) * control at the margin: Fieller's, of which the interval is the inversion.
+    """
+    if question.margin is None:
+        return None
+    at_margin = -question.margin if metric.better == "higher" else question.margin
+    factor = 1.0 + at_margin * (-1.0 if float(control.mean[..., 0]) < 0 else 1.0)
+    contrast = welch(control.contrast([factor]), treatment)
+    alternative = "greater" if metric.better == "higher" else "less"
+    return _number(infer(contrast, alternative=alternative).p_value)
+
+
+def _verdict(metric: Metric, question: Question, numbers: Comparison) -> Verdict:
+    """The verdict, from the interval that is shown."""
+    low, high = _ends(numbers.lift, numbers.lift_low, numbers.lift_high)
+    if question.margin is not None:
+        return guardrail_verdict(low, high, margin=question.margin, better=metric.better)
+    return success_verdict(
+        *_ends(numbers.p_value, numbers.low, numbers.high),
+        better=metric.better,
+        lift_low=low,
+        lift_high=high,
+        minimum_effect=question.minimum_effect,
+    )
+
+
+def _ends(exists: float | None, low: float | None, high: float | None) -> tuple[float, float]:
+    """The ends of a stored interval: null is unbounded where there is an interval, and NaN where there is none."""
+    if exists is None:
+        return math.nan, math.nan
+    return (-math.inf if low is None else low), (math.inf if high is None else high)
+
+
+def _number(value: FloatArray) -> float | None:
+    """A finite number, or ``None``: the status says why."""
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def _label(status: object) -> str:
+    return Status(int(status)).label  # type: ignore[call-overload]

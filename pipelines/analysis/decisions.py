@@ -1,0 +1,122 @@
+"""From the verdicts of all metrics to one decision, with its reasons in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+
+from pipelines.analysis.sentences import blocked_reason, headline, waiting_reason
+from pipelines.definitions.experiments import Experiment
+from pipelines.store.snapshot import Comparison, DecisionRecord, HealthCheck, MetricResult
+from stats.decision import decide, decide_experiment
+from stats.verdicts import Decision, Verdict
+
+_GOOD_GUARDRAIL = (Verdict.SAFE, Verdict.SLIGHTLY_WORSE_WITHIN_TOLERANCE)
+
+
+def withheld_reason(experiment: Experiment, health: Sequence[HealthCheck], *, now: datetime) -> str | None:
+    """Why there are no verdicts at this look; ``None`` where there are."""
+    if any(check.blocks for check in health):
+        return blocked_reason(health)
+    phase = experiment.phase(now)
+    return None if phase == "ended" else waiting_reason(phase, experiment.end)
+
+
+def decision_record(
+    experiment: Experiment, metrics: Sequence[MetricResult], health: Sequence[HealthCheck], *, now: datetime
+) -> DecisionRecord:
+    """What to do with the experiment at this look."""
+    phase = experiment.phase(now)
+    blocked = any(check.blocks for check in health)
+    decisions = {
+        variant.name: decide(
+            _verdicts(metrics, "success", variant.name),
+            _verdicts(metrics, "guardrail", variant.name),
+            blocked=blocked,
+            waiting=phase != "ended",
+        )
+        for variant in experiment.treatments
+    }
+    overall = decide_experiment(list(decisions.values()))
+    treatment = _subject(overall, decisions, metrics)
+    better, bad = _for_and_against(metrics, treatment)
+    return DecisionRecord(
+        decision=overall.value,
+        treatment=treatment,
+        headline=headline(overall, treatment, phase=phase, end=experiment.end, better=better, bad=bad),
+        reasons=_reasons(experiment, overall, metrics, health, now=now),
+    )
+
+
+def _verdicts(metrics: Sequence[MetricResult], role: str, treatment: str) -> list[Verdict]:
+    """Verdicts of one role for one treatment; withheld ones are left out."""
+    return [
+        Verdict(comparison.verdict)
+        for metric in metrics
+        for comparison in metric.comparisons
+        if metric.role == role and comparison.treatment == treatment and comparison.verdict is not None
+    ]
+
+
+def _subject(overall: Decision, decisions: dict[str, Decision], metrics: Sequence[MetricResult]) -> str | None:
+    """The treatment the decision is about: of several, the one with the best lift on the first success metric."""
+    if overall not in (Decision.SHIP, Decision.NEEDS_A_DECISION, Decision.ROLL_BACK):
+        return None
+    candidates = [name for name, decision in decisions.items() if decision is overall]
+    if overall is Decision.ROLL_BACK and len(candidates) > 1:
+        return None
+    return max(candidates, key=lambda name: _gain(metrics, name))
+
+
+def _gain(metrics: Sequence[MetricResult], treatment: str) -> float:
+    """Oriented lift of the first success metric; lowest where there is none."""
+    for metric in metrics:
+        if metric.role == "success":
+            lift = _of(metric, treatment).lift
+            return -math.inf if lift is None else lift if metric.better == "higher" else -lift
+    return -math.inf
+
+
+def _for_and_against(metrics: Sequence[MetricResult], treatment: str | None) -> tuple[list[str], list[str]]:
+    """Labels of the success metrics that got better, and of the deciding metrics that speak against a treatment."""
+    better: list[str] = []
+    bad: list[str] = []
+    for metric in metrics if treatment is not None else ():
+        verdict = _of(metric, treatment).verdict
+        if metric.role == "success" and verdict == Verdict.BETTER:
+            better.append(metric.label)
+        if (metric.role == "success" and verdict == Verdict.WORSE) or (
+            metric.role == "guardrail" and verdict not in _GOOD_GUARDRAIL
+        ):
+            bad.append(metric.label)
+    return better, bad
+
+
+def _of(metric: MetricResult, treatment: str | None) -> Comparison:
+    return next(comparison for comparison in metric.comparisons if comparison.treatment == treatment)
+
+
+def _reasons(
+    experiment: Experiment,
+    overall: Decision,
+    metrics: Sequence[MetricResult],
+    health: Sequence[HealthCheck],
+    *,
+    now: datetime,
+) -> tuple[str, ...]:
+    """Sentences: failed checks where they block, the design where it waits, else every deciding metric."""
+    if overall is Decision.DO_NOT_TRUST:
+        return tuple(check.message for check in health if check.blocks)
+    warnings = tuple(check.message for check in health if check.state != "pass")
+    if overall is Decision.KEEP_RUNNING:
+        return (waiting_reason(experiment.phase(now), experiment.end), *warnings)
+    several = len(experiment.treatments) > 1
+    sentences = [
+        f"{f'{comparison.treatment}, ' if several else ''}{metric.label}: {comparison.reason}"
+        for variant in experiment.treatments
+        for metric in metrics
+        for comparison in metric.comparisons
+        if comparison.treatment == variant.name and metric.role != "secondary"
+    ]
+    return (*sentences, *warnings)

@@ -1,0 +1,143 @@
+"""One look at experiments: from the warehouse to snapshots."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from pipelines.analysis.comparisons import metric_result, questions
+from pipelines.analysis.decisions import decision_record, withheld_reason
+from pipelines.analysis.exposed import Exposed, find_exposed
+from pipelines.analysis.health import health_checks
+from pipelines.analysis.reduction import metric_moments
+from pipelines.analysis.values import UnitValues, read_unit_values
+from pipelines.definitions.experiments import Experiment
+from pipelines.definitions.loader import Definitions, definition_hash
+from pipelines.definitions.metrics import Metric
+from pipelines.engine.warehouse import Warehouse
+from pipelines.store.snapshot import (
+    SCHEMA_VERSION,
+    Arm,
+    Exclusion,
+    MetricResult,
+    PlanRecord,
+    Snapshot,
+    to_json,
+)
+
+LIBRARIES = ("rampwise", "duckdb", "ibis-framework", "numpy", "scipy")
+
+
+def analyse(
+    warehouse: Warehouse, definitions: Definitions, names: Sequence[str] | None, *, now: datetime
+) -> tuple[Snapshot, ...]:
+    """Analyse experiments as their definitions say; one snapshot each, in order.
+
+    Parameters
+    ----------
+    warehouse
+        An open warehouse; reading is enough.
+    names
+        Experiments; ``None`` for all that have started.
+    now
+        The moment of the look (aware). Exposures and events at or after it do not count.
+
+    Raises
+    ------
+    UnknownNameError
+        If a name is not defined.
+
+    Notes
+    -----
+    The same events and definitions give the same numbers to the last bit, whatever the number of threads, the order
+    of ingestion and the files the events came in.
+    """
+    if names is None:
+        chosen = [each for _, each in sorted(definitions.experiments.items()) if each.phase(now) != "planned"]
+    else:
+        chosen = [definitions.experiment(name) for name in names]
+    return tuple(_look(warehouse, definitions, experiment, now=now.astimezone(UTC)) for experiment in chosen)
+
+
+def _look(warehouse: Warehouse, definitions: Definitions, experiment: Experiment, *, now: datetime) -> Snapshot:
+    metrics = [definitions.metrics[name] for name in experiment.metric_names]
+    variants = [variant.name for variant in experiment.variants]
+    exposed = find_exposed(warehouse, experiment, now=now)
+    values = read_unit_values(warehouse, variants, metrics, until=min(experiment.end, now))
+    health = health_checks(experiment, exposed, values, metrics, now=now)
+    withheld = withheld_reason(experiment, health, now=now)
+    asked = questions(experiment)
+    results: list[MetricResult] = []
+    for metric in metrics:
+        moments = {
+            variant: metric_moments(values, metric, variant, units=exposed.analysed[variant]) for variant in variants
+        }
+        results.append(metric_result(experiment, metric, asked[metric.name], moments, withheld=withheld))
+    snapshot = Snapshot(
+        schema_version=SCHEMA_VERSION,
+        snapshot_id="",
+        experiment=experiment.name,
+        title=experiment.screen_title,
+        hypothesis=experiment.hypothesis,
+        owner=experiment.owner,
+        unit=experiment.unit,
+        control=experiment.control,
+        start=experiment.start.astimezone(UTC),
+        end=experiment.end.astimezone(UTC),
+        analysed_at=now,
+        data_until=_data_until(exposed, values),
+        phase=experiment.phase(now),
+        progress=min(max((now - experiment.start) / (experiment.end - experiment.start), 0.0), 1.0),
+        plan=PlanRecord(
+            alpha=experiment.plan.alpha,
+            power=experiment.plan.power,
+            minimum_effect=experiment.plan.minimum_effect,
+            design=experiment.plan.design,
+        ),
+        exposed=exposed.total,
+        arms=_arms(experiment, exposed),
+        exclusions=tuple(Exclusion(reason=reason, units=units) for reason, units in exposed.excluded.items()),
+        health=health,
+        decision=decision_record(experiment, results, health, now=now),
+        metrics=tuple(results),
+        definition_hashes=_hashes(experiment, metrics),
+        versions={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+    )
+    return replace(snapshot, snapshot_id=_identity(snapshot))
+
+
+def _arms(experiment: Experiment, exposed: Exposed) -> tuple[Arm, ...]:
+    """Control first, then the treatments in the order of the definition."""
+    ordered = sorted(experiment.variants, key=lambda variant: variant.name != experiment.control)
+    return tuple(
+        Arm(
+            variant=variant.name,
+            is_control=variant.name == experiment.control,
+            planned_share=variant.share,
+            exposed=exposed.by_variant.get(variant.name, 0),
+            analysed=exposed.analysed[variant.name],
+        )
+        for variant in ordered
+    )
+
+
+def _data_until(exposed: Exposed, values: UnitValues) -> datetime | None:
+    return max((moment for moment in (exposed.latest, values.latest) if moment is not None), default=None)
+
+
+def _hashes(experiment: Experiment, metrics: Sequence[Metric]) -> dict[str, str]:
+    return {
+        "experiment": definition_hash(experiment),
+        "plan": definition_hash(experiment.plan),
+        **{f"metric:{metric.name}": definition_hash(metric) for metric in metrics},
+    }
+
+
+def _identity(snapshot: Snapshot) -> str:
+    """Experiment, time of the look, and ten digits of the content's SHA-256: the same look has the same id."""
+    digest = hashlib.sha256(to_json(snapshot).encode()).hexdigest()[:10]
+    return f"{snapshot.experiment}-{snapshot.analysed_at:%Y%m%dT%H%M%S%fZ}-{digest}"
