@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands.session import Output, OutputFormat, columns, emit, emit_json, say, session
+from app.commands.session import Output, OutputFormat, emit, emit_json, say, session
+
+if TYPE_CHECKING:
+    from pipelines.schedule import Delivery
 
 group = typer.Typer(no_args_is_help=True, help="Render reports: one now, or those that their schedules say are due.")
 
@@ -23,13 +27,14 @@ def render(
 ) -> None:
     """Write the latest snapshot as one self-contained HTML file; print the file's path."""
     from app.commands.analysis import latest
+    from pipelines.reports.files import write_whole
     from pipelines.reports.render import render_html
 
     workspace = session(context).workspace
     snapshot = latest(workspace, experiment)
     target = out or workspace.outbox / f"{experiment}.html"
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(render_html(snapshot, rendered_at=datetime.now(UTC)), encoding="utf-8")
+    write_whole(target, render_html(snapshot, rendered_at=datetime.now(UTC)))
     emit(str(target))
 
 
@@ -63,32 +68,35 @@ def run(
     if not due:
         raise typer.BadParameter("say --due to render the reports that are due now.")
     from pipelines.definitions.loader import load_definitions
-    from pipelines.schedule import run_due
+    from pipelines.schedule import DeliveryError, run_due
 
     workspace = session(context).workspace
     definitions = load_definitions(workspace.root)
-    deliveries = run_due(workspace, definitions, now=now or datetime.now(UTC))
+    try:
+        deliveries = run_due(workspace, definitions, now=now or datetime.now(UTC))
+    except DeliveryError as error:
+        _print_deliveries(error.deliveries, output)
+        raise
+    _print_deliveries(deliveries, output)
+
+
+def _print_deliveries(deliveries: Sequence[Delivery], output: OutputFormat) -> None:
     if output is OutputFormat.JSON:
-        emit_json(
-            {
-                "deliveries": [
-                    {
-                        "report": delivery.report,
-                        "slot": delivery.slot.isoformat(),
-                        "paths": [str(path) for path in delivery.paths],
-                    }
-                    for delivery in deliveries
-                ]
-            }
-        )
-    elif deliveries:
-        emit(
-            columns(
-                [
-                    (delivery.report, delivery.slot.isoformat(), ", ".join(map(str, delivery.paths)))
-                    for delivery in deliveries
-                ]
-            )
-        )
-    else:
+        emit_json({"deliveries": [_plain(delivery) for delivery in deliveries]})
+    elif not deliveries:
         say("No report is due.")
+    for delivery in deliveries:
+        if output is OutputFormat.TEXT:
+            emit("\n".join(str(path) for path in delivery.paths))
+        if delivery.missing:
+            say(f"{delivery.report}: not analysed yet, so not in the report: {', '.join(delivery.missing)}.")
+
+
+def _plain(delivery: Delivery) -> dict[str, object]:
+    return {
+        "report": delivery.report,
+        "slot": delivery.slot.isoformat(),
+        "paths": [str(path) for path in delivery.paths],
+        "experiments": list(delivery.experiments),
+        "missing": list(delivery.missing),
+    }
