@@ -1,0 +1,63 @@
+"""How Streamlit is started: loopback only, silent, no tracebacks on screen, one light and one dark palette."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+LOOPBACK = "127.0.0.1"
+MAIN = Path(__file__).with_name("main.py")
+
+SAFETY: tuple[tuple[str, str], ...] = (
+    ("server.address", LOOPBACK),  # the default listens on every interface
+    ("server.allowedHosts", LOOPBACK),  # refuses WebSockets of other host names: DNS rebinding
+    ("server.allowedHosts", "localhost"),
+    ("server.headless", "true"),  # no browser of its own, no e-mail prompt
+    ("server.fileWatcherType", "none"),
+    ("server.enableXsrfProtection", "true"),
+    ("server.enableStaticServing", "false"),
+    ("server.enableAgentApi", "false"),
+    ("browser.gatherUsageStats", "false"),  # the default phones home
+    ("browser.serverAddress", LOOPBACK),
+    ("client.showErrorDetails", "none"),  # the default shows tracebacks to visitors
+    ("client.showErrorLinks", "false"),  # no links to search engines
+    ("client.toolbarMode", "viewer"),  # print and theme; no deploy button, no developer menu
+    ("runner.magicEnabled", "false"),
+)
+
+# Blue for better, orange for worse, both at least 4.5:1 on their background; the words beside them carry the meaning.
+THEME: tuple[tuple[str, str], ...] = (
+    ("theme.baseRadius", "0.5rem"),
+    ("theme.headingFontWeights", "650"),
+    ("theme.headingFontSizes", '["1.9rem","1.4rem","1.15rem"]'),
+    ("theme.showWidgetBorder", "true"),
+    ("theme.light.primaryColor", "#1d5fbf"),
+    ("theme.light.backgroundColor", "#ffffff"),
+    ("theme.light.secondaryBackgroundColor", "#f4f6f9"),
+    ("theme.light.textColor", "#1a2230"),
+    ("theme.light.borderColor", "#dde2ea"),
+    ("theme.light.linkColor", "#1d5fbf"),
+    ("theme.dark.primaryColor", "#6aa9ff"),
+    ("theme.dark.backgroundColor", "#11151c"),
+    ("theme.dark.secondaryBackgroundColor", "#1a202a"),
+    ("theme.dark.textColor", "#e8ecf2"),
+    ("theme.dark.borderColor", "#313a48"),
+    ("theme.dark.linkColor", "#8abaff"),
+)
+
+
+def streamlit_arguments(*, port: int = 8501) -> list[str]:
+    """The command that serves the dashboard, ready for `os.execv(sys.executable, ...)`.
+
+    Parameters
+    ----------
+    port
+        TCP port on 127.0.0.1.
+
+    Notes
+    -----
+    The workspace is passed in the environment (`RAMPWISE_WORKSPACE`), not as an argument: process lists are public.
+    Flags outrank a visitor's own Streamlit configuration file, so the safety settings hold wherever it is started.
+    """
+    flags = [f"--{name}={value}" for name, value in (*SAFETY, *THEME)]
+    return [sys.executable, "-m", "streamlit", "run", str(MAIN), f"--server.port={port}", *flags]

@@ -1,0 +1,1 @@
+"""The dashboard's pages: each shows one snapshot or one calculation, and computes nothing itself."""

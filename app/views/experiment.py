@@ -1,0 +1,123 @@
+"""One experiment: health first, then the decision, then the evidence. Every number is one of its snapshot's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import groupby
+
+import streamlit as st
+from markupsafe import Markup
+from streamlit.navigation.page import Page
+
+from app.views.experiments import never_analysed
+from app.views.panel import panel
+from app.views.snapshots import Looks, load_looks
+from pipelines.reports import presentation
+from pipelines.reports.method import method_notes
+from pipelines.store.snapshot import Comparison, Snapshot, to_json
+
+FILE_NAME_LENGTH = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A line of the scorecard: the numbers in words, as they are, and as a picture."""
+
+    row: presentation.ScorecardRow
+    comparison: Comparison
+    picture: Markup
+
+
+def show(*, all_experiments: Page) -> None:
+    """The page.
+
+    Parameters
+    ----------
+    all_experiments
+        The page the way back leads to.
+    """
+    looks = load_looks()
+    back, choice = st.columns([2, 1], vertical_alignment="center")
+    back.page_link(all_experiments, label="← All experiments")
+    asked = st.query_params.get("experiment")
+    if not looks.snapshots or (asked is not None and asked not in looks.snapshots):
+        _show_missing(looks, asked)
+        return
+    name = asked or next(iter(looks.snapshots))
+    names = list(looks.snapshots)
+    # A key per experiment: the box always starts at what the address says, however the visitor came here.
+    chosen = choice.selectbox(
+        "Experiment",
+        names,
+        index=names.index(name),
+        format_func=lambda each: looks.snapshots[each].title,
+        key=f"choose_{name}",
+        label_visibility="collapsed",
+    )
+    if st.query_params.get("experiment") != chosen:
+        st.query_params["experiment"] = chosen
+    if chosen != name:
+        st.rerun()
+    show_snapshot(looks.snapshots[name])
+
+
+def show_snapshot(snapshot: Snapshot) -> None:
+    """Everything about one look at one experiment."""
+    st.set_page_config(page_title=f"{snapshot.title} · rampwise")
+    rows = presentation.scorecard(snapshot)
+    axis = presentation.shared_axis(rows)
+    comparisons = [comparison for metric in snapshot.metrics for comparison in metric.comparisons]
+    lines = [
+        Line(row=row, comparison=comparison, picture=Markup(presentation.interval_svg(row, axis)))  # noqa: S704 escaped there
+        for row, comparison in zip(rows, comparisons, strict=True)
+    ]
+    notes = method_notes(snapshot)
+    panel(
+        "experiment.html",
+        key="summary",
+        s=snapshot,
+        decision=presentation.decision_word(snapshot.decision.decision),
+        phase=presentation.phase_word(snapshot.phase),
+        primary=_primary(snapshot, rows),
+    )
+    panel(
+        "scorecard.html",
+        key="scorecard",
+        s=snapshot,
+        groups=[(role, list(group)) for role, group in groupby(lines, key=lambda line: line.row.role)],
+        axis=Markup(presentation.axis_svg(axis)),  # noqa: S704 its labels are numbers
+        any_withheld=any(row.withheld for row in rows),
+        all_withheld=all(row.withheld for row in rows),
+        notes=notes[:2],
+    )
+    panel("units_and_health.html", key="units_and_health", s=snapshot)
+    with st.expander("Method, evidence in full and versions"):
+        panel("evidence.html", key="evidence", s=snapshot, lines=lines, notes=notes)
+        st.download_button(
+            "Download this snapshot as JSON",
+            to_json(snapshot, indent=2),
+            file_name=f"{snapshot.experiment[:FILE_NAME_LENGTH]}.json",
+            mime="application/json",
+            on_click="ignore",
+        )
+
+
+def _primary(snapshot: Snapshot, rows: tuple[presentation.ScorecardRow, ...]) -> presentation.ScorecardRow | None:
+    """The row the first tile shows: the first metric of the treatment the decision is about."""
+    return next((row for row in rows if row.treatment == snapshot.decision.treatment), rows[0] if rows else None)
+
+
+def _show_missing(looks: Looks, asked: str | None) -> None:
+    if asked is None:
+        title, text = "Nothing has been analysed yet", "Run `rampwise analyze`, then reload this page."
+    elif asked in looks.unreadable:
+        title, text = f"{asked} cannot be shown", looks.unreadable[asked]
+    elif asked in never_analysed(looks):
+        title, text = f"{asked} was never analysed", f"Run `rampwise analyze {asked}`, then reload this page."
+    else:
+        near = get_close_matches(asked, looks.snapshots, n=1)
+        title = "There is no such experiment"
+        text = f"This workspace has no results for {asked!r}."
+        text += f" Did you mean {near[0]!r}?" if near else " Choose one from the list of experiments."
+    panel("state.html", key="missing", glyph="○", title=title, text=text, steps=())

@@ -1,0 +1,117 @@
+"""The list of experiments: what waits for somebody comes first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+import streamlit as st
+from streamlit.navigation.page import Page
+
+from app.views.panel import panel
+from app.views.snapshots import Looks, load_looks
+from pipelines.definitions.loader import load_definitions
+from pipelines.definitions.problems import DefinitionError
+from pipelines.reports import presentation
+from pipelines.reports.render import URGENCY
+from pipelines.store.snapshot import Snapshot
+from stats.verdicts import Decision
+
+ALL = "all"
+PHASES = ("running", "ended", "planned")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListRow:
+    """An experiment in the list, in words."""
+
+    snapshot: Snapshot
+    phase: presentation.Word
+    decision: presentation.Word
+    health: presentation.Word
+    progress_text: str
+    users_text: str
+
+
+def show(*, one_experiment: Page) -> None:
+    """The page.
+
+    Parameters
+    ----------
+    one_experiment
+        The page a click on a title opens.
+    """
+    st.title("Experiments", anchor=False)
+    looks = load_looks()
+    if not looks.snapshots and not looks.unreadable:
+        _show_nothing_analysed(looks)
+        return
+    shown = _filtered(tuple(looks.snapshots.values()))
+    rows = [_row(snapshot) for snapshot in sorted(shown, key=_urgency)]
+    waiting = never_analysed(looks)
+    opened = panel("experiments.html", key="list", rows=rows, waiting=waiting, unreadable=looks.unreadable)
+    if opened in looks.snapshots:
+        st.switch_page(one_experiment, query_params={"experiment": opened})
+
+
+def _filtered(snapshots: tuple[Snapshot, ...]) -> tuple[Snapshot, ...]:
+    """The filter by status, mirrored in the address."""
+    found = Counter(snapshot.phase for snapshot in snapshots)
+    labels = {ALL: f"All ({len(snapshots)})"}
+    labels |= {phase: f"{presentation.phase_word(phase).label} ({found[phase]})" for phase in PHASES}
+    chosen = st.segmented_control(
+        "Status",
+        [ALL, *PHASES],
+        default=ALL,
+        format_func=labels.__getitem__,
+        key="status",
+        bind="query-params",
+        required=True,
+    )
+    return tuple(snapshot for snapshot in snapshots if chosen in (ALL, snapshot.phase))
+
+
+def never_analysed(looks: Looks) -> tuple[str, ...]:
+    """Experiments that are defined but have no snapshot; none where the definitions have mistakes."""
+    try:
+        defined = load_definitions(looks.workspace.root).experiments
+    except DefinitionError:
+        return ()
+    return tuple(sorted(name for name in defined if name not in looks.snapshots and name not in looks.unreadable))
+
+
+def _show_nothing_analysed(looks: Looks) -> None:
+    waiting = never_analysed(looks)
+    defined = (
+        f"Defined and waiting: {', '.join(waiting)}." if waiting else "No experiment is defined in this workspace yet."
+    )
+    panel(
+        "state.html",
+        key="nothing",
+        glyph="○",
+        title="Nothing has been analysed yet",
+        text=f"{looks.workspace.root} has no results. {defined}",
+        steps=(
+            "Describe metrics in metrics/ and experiments in experiments/; `rampwise validate` checks them.",
+            "Load the data: `rampwise ingest exposures FILE`, then `rampwise ingest events FILE`.",
+            "Run `rampwise analyze`, then reload this page.",
+        ),
+    )
+
+
+def _urgency(snapshot: Snapshot) -> tuple[int, str]:
+    return URGENCY.index(Decision(snapshot.decision.decision)), snapshot.title.casefold()
+
+
+def _row(snapshot: Snapshot) -> ListRow:
+    states = {check.state for check in snapshot.health}
+    worst: Literal["fail", "warn", "pass"] = "fail" if "fail" in states else "warn" if "warn" in states else "pass"
+    return ListRow(
+        snapshot=snapshot,
+        phase=presentation.phase_word(snapshot.phase),
+        decision=presentation.decision_word(snapshot.decision.decision),
+        health=presentation.health_word(worst),
+        progress_text=presentation.percent(snapshot.progress, places=0),
+        users_text=presentation.count(snapshot.exposed),
+    )

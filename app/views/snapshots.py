@@ -1,0 +1,82 @@
+"""What the pages read: the workspace's latest snapshots, each parsed once and kept by its id."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from pipelines.config import Workspace, find_workspace
+from pipelines.store.snapshot import Snapshot
+from pipelines.store.state import State, StateError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looks:
+    """The latest look at every experiment of a workspace.
+
+    Attributes
+    ----------
+    workspace
+        Where they come from.
+    snapshots
+        The looks, by name of the experiment.
+    unreadable
+        Experiment and reason for looks this version cannot read.
+    """
+
+    workspace: Workspace
+    snapshots: dict[str, Snapshot]
+    unreadable: dict[str, str]
+
+
+def load_looks() -> Looks:
+    """The latest look at every experiment.
+
+    Raises
+    ------
+    WorkspaceError
+        If there is no workspace.
+    StateError
+        If the state database cannot be read.
+    """
+    workspace = find_workspace()
+    snapshots: dict[str, Snapshot] = {}
+    unreadable: dict[str, str] = {}
+    path = workspace.state_path
+    if path.exists():  # opening would make it
+        for experiment, snapshot_id in _latest_ids(path):
+            try:
+                snapshots[experiment] = _snapshot(str(path), snapshot_id)
+            except StateError as error:
+                unreadable[experiment] = str(error)
+    return Looks(workspace=workspace, snapshots=snapshots, unreadable=unreadable)
+
+
+def _latest_ids(path: Path) -> tuple[tuple[str, str], ...]:
+    try:
+        with State(path) as state:
+            return state.latest_ids()
+    except (sqlite3.Error, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+@st.cache_resource(max_entries=512, show_spinner=False)
+def _snapshot(path: str, snapshot_id: str) -> Snapshot:
+    """A stored snapshot; it never changes, so its id is all there is to remember."""
+    try:
+        with State(Path(path)) as state:
+            found = state.get(snapshot_id)
+    except (sqlite3.Error, OSError) as error:
+        raise _unreadable(Path(path), error) from error
+    if found is None:
+        raise StateError(f"Snapshot {snapshot_id!r} has just been removed from {path}. Reload the page.")
+    return found
+
+
+def _unreadable(path: Path, error: Exception) -> StateError:
+    return StateError(
+        f"{path} cannot be read ({error}). Move the file away and run `rampwise analyze`: it makes a new one."
+    )
