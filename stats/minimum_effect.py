@@ -1,0 +1,141 @@
+"""Minimum detectable effects of fixed-horizon experiments: the effect found with a wanted power at given sizes."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from stats.comparisons import ComparisonOptions, Comparisons, check_positive, check_power, check_rate
+from stats.errors import OutOfRangeError, check_choice
+from stats.power import REFERENCES, power_proportions, rejection_probability
+from stats.sample_size import increasing_root
+from stats.status import FloatArray
+
+DIRECTIONS = ("increase", "decrease")
+
+
+def minimum_effect_means(
+    sd: npt.ArrayLike,
+    n_control: npt.ArrayLike,
+    *,
+    power: npt.ArrayLike = 0.8,
+    sd_treatment: npt.ArrayLike | None = None,
+    reference: str = "t",
+    **comparison: Unpack[ComparisonOptions],
+) -> FloatArray:
+    """Smallest difference of means that is found with the wanted power.
+
+    Parameters
+    ----------
+    sd
+        Standard deviation per unit, of both arms unless `sd_treatment` is given.
+    n_control
+        Units in control; each treatment has ``allocation * n_control``.
+    power
+        Probability of a significant result at that effect, in (0, 1).
+    reference
+        ``"t"`` (noncentral t) or ``"normal"`` (closed form).
+    **comparison
+        ``alpha=0.05, sides="two-sided", treatments=1, allocation=1.0, correction="bonferroni"``; see
+        `stats.comparisons.Comparisons`.
+
+    Returns
+    -------
+    numpy.ndarray
+        A positive difference in the units of the metric; divide by the control mean for a relative one.
+
+    Raises
+    ------
+    OutOfRangeError
+        If an argument is out of range.
+
+    Notes
+    -----
+    Inverse of `stats.power.power_means`. Bloom (1995), Evaluation Review 19:547-556, for the term.
+
+    Examples
+    --------
+    >>> round(float(minimum_effect_means(3.0, 5000, reference="normal")), 6)
+    0.168095
+    """
+    rule = Comparisons(**comparison)
+    check_choice("reference", reference, REFERENCES)
+    wanted, spread, n = check_power(power), check_positive("sd", sd), check_positive("n_control", n_control)
+    other = spread if sd_treatment is None else check_positive("sd_treatment", sd_treatment)
+    se = np.sqrt(spread**2 / n + other**2 / (n * rule.allocation))
+    least = float(rejection_probability(0.0, np.inf, rule))
+    if not (wanted > least).all():
+        raise OutOfRangeError("power", power, f"above {least:.4g}, which the test has without any effect")
+    normal = np.asarray(rule.critical() + special.ndtri(wanted), np.float64)
+    if reference == "normal":
+        return np.asarray(normal * se, np.float64)
+    df = n * (1.0 + rule.allocation) - 2.0
+    if not (df > 0).all():
+        raise OutOfRangeError("n_control", n_control, "large enough for more than two units over both arms")
+    shift, df, wanted = np.broadcast_arrays(normal, df, wanted)
+    root = increasing_root(
+        lambda delta: rejection_probability(delta, df, rule) - wanted, np.full(shift.shape, 1e-9), 1.2 * shift + 1.0
+    )
+    return np.asarray(root * se, np.float64)
+
+
+def minimum_effect_proportions(
+    control: npt.ArrayLike,
+    n_control: npt.ArrayLike,
+    *,
+    power: npt.ArrayLike = 0.8,
+    variance: str = "unpooled",
+    direction: str = "increase",
+    **comparison: Unpack[ComparisonOptions],
+) -> FloatArray:
+    """Smallest difference of proportions that is found with the wanted power.
+
+    Parameters
+    ----------
+    control
+        Control's proportion, in (0, 1).
+    n_control
+        Units in control; each treatment has ``allocation * n_control``.
+    power
+        Probability of a significant result at that effect, in (0, 1).
+    variance
+        As for `stats.power.power_proportions`.
+    direction
+        ``"increase"`` or ``"decrease"`` of the proportion; the answers differ because the variance does.
+    **comparison
+        As for `minimum_effect_means`.
+
+    Returns
+    -------
+    numpy.ndarray
+        The signed difference treatment - control; NaN where not even a proportion of 1 (or 0) would be found.
+
+    Examples
+    --------
+    >>> round(float(minimum_effect_proportions(0.1, 3838.102)), 5)
+    0.02
+    """
+    check_choice("direction", direction, DIRECTIONS)
+    wanted, n, p = check_power(power), check_positive("n_control", n_control), check_rate("control", control)
+    rule = Comparisons(**comparison)
+    least = float(rejection_probability(0.0, np.inf, rule))
+    if not (wanted > least).all():
+        raise OutOfRangeError("power", power, f"above {least:.4g}, which the test has without any effect")
+    p, n, wanted = np.broadcast_arrays(p, n, wanted)
+    up = direction == "increase"
+    room = (1.0 - p if up else p) * (1.0 - 1e-12)
+    options: ComparisonOptions = {**comparison, "sides": rule.sides}
+
+    def shortfall(size: FloatArray) -> FloatArray:
+        inside = np.minimum(size, room)
+        if up:
+            return power_proportions(p, p + inside, n, variance=variance, **options) - wanted
+        # A one-sided test looks for a larger proportion: mirror both to look for a smaller one.
+        return power_proportions(1.0 - p, 1.0 - p + inside, n, variance=variance, **options) - wanted
+
+    found = shortfall(room) >= 0
+    size = increasing_root(lambda x: np.where(found, shortfall(x), 1.0), np.full(p.shape, 1e-15), room)
+    return np.where(found, size if up else -size, np.nan)
