@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or definition. Nothing heavy is impo
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import traceback
@@ -106,6 +107,9 @@ def start(
 
 def main() -> None:
     """Run the command line; an unexpected error becomes one line, and a traceback with `-v`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")  # signs and names must survive a pipe on every system
     try:
         cli()
     except Exception as error:  # noqa: BLE001 - the last resort before the user's terminal

@@ -6,7 +6,19 @@ from app.commands.session import columns
 from pipelines.reports import presentation as shown
 from pipelines.store.snapshot import Snapshot
 
-HEADER = ("Metric", "Role", "Treatment", "Control", "Value", "Lift", "Interval", "Confidence", "p", "Verdict")
+_VALUES = ("Control value", "Treatment value")
+HEADER = ("Metric", "Role", "Treatment", *_VALUES, "Lift", "Interval", "Confidence", "p", "Verdict")
+    "Metric",
+    "Role",
+    "Treatment",
+    "Control value",
+    "Treatment value",
+    "Lift",
+    "Interval",
+    "Confidence",
+    "p",
+    "Verdict",
+)
 
 
 def scorecard_text(snapshot: Snapshot) -> str:
