@@ -59,7 +59,7 @@ class Experiment(Definition):
     """What is expected and why, one sentence."""
     owner: str = ""
     """Who decides."""
-    unit: Literal["user", "session", "organisation", "instance"] = "user"
+    unit: Literal["user", "session", "impression", "organisation", "instance"] = "user"
     """What was randomised."""
     start: Moment
     """First moment an exposure counts."""
