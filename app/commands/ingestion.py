@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from app.commands.session import FAILED, Output, OutputFormat, emit, emit_json, say, session, warehouse_options
+from app.commands.session import Output, OutputFormat, emit, emit_json, say, session, warehouse_options
 
 if TYPE_CHECKING:
     from pipelines.ingest import IngestSummary
@@ -50,8 +52,8 @@ def exposures(
     workspace = session(context).workspace
     known = load_definitions(workspace.root).variants
     with open_warehouse(workspace.warehouse_path, **warehouse_options(Settings.load(workspace))) as warehouse:
-        summary = ingest_exposures(warehouse, files, known=known, columns=columns, source=source, progress=say)
-    _report(summary, output)
+        load = partial(ingest_exposures, warehouse, files, known=known, columns=columns, source=source, progress=say)
+        _report(load, output)
 
 
 @group.command()
@@ -76,8 +78,8 @@ def events(
 
     workspace = session(context).workspace
     with open_warehouse(workspace.warehouse_path, **warehouse_options(Settings.load(workspace))) as warehouse:
-        summary = ingest_events(warehouse, files, columns=columns, source=source, progress=say)
-    _report(summary, output)
+        load = partial(ingest_events, warehouse, files, columns=columns, source=source, progress=say)
+        _report(load, output)
 
 
 def parse_columns(pairs: list[str] | None) -> dict[str, str]:
@@ -93,10 +95,32 @@ def parse_columns(pairs: list[str] | None) -> dict[str, str]:
     return columns
 
 
-def _report(summary: IngestSummary, output: OutputFormat) -> None:
+def _report(ingest: Callable[[], IngestSummary], output: OutputFormat) -> None:
+    """Load, and print what was loaded, also where some of the files could not be."""
+    from pipelines.ingest.errors import ColumnError, IngestFailedError
+
+    try:
+        _print(ingest(), output)
+    except IngestFailedError as error:
+        _print(error.summary, output)
+        columns = [failure.column for failure in error.failures if isinstance(failure, ColumnError)]
+        _advise(columns)
+        raise
+    except ColumnError as error:
+        _advise([error.column])
+        raise
+
+
+def _print(summary: IngestSummary, output: OutputFormat) -> None:
     if output is OutputFormat.JSON:
         emit_json(summary.as_dict())
     else:
         emit(summary.line())
-    if any(file.error for file in summary.files):
-        raise typer.Exit(FAILED)
+    for file in summary.files:
+        for refusal in file.refusals:
+            say(f"{file.source}: {refusal.rows:,} rejected from row {refusal.first_row:,} on: {refusal.reason}")
+
+
+def _advise(columns: list[str]) -> None:
+    for column in dict.fromkeys(columns):
+        say(f"A column with another name is named by `--column {column}=NAME_IN_THE_FILE`.")

@@ -8,17 +8,6 @@ from pipelines.store.snapshot import Snapshot
 
 _VALUES = ("Control value", "Treatment value")
 HEADER = ("Metric", "Role", "Treatment", *_VALUES, "Lift", "Interval", "Confidence", "p", "Verdict")
-    "Metric",
-    "Role",
-    "Treatment",
-    "Control value",
-    "Treatment value",
-    "Lift",
-    "Interval",
-    "Confidence",
-    "p",
-    "Verdict",
-)
 
 
 def scorecard_text(snapshot: Snapshot) -> str:
