@@ -28,6 +28,7 @@ FALLBACK = {
 OUTLIER = 8.0
 """An interval reaching this many times further than the middle one is clipped, so that the others can be read."""
 EMPTY_REACH = 0.05
+SMALLEST_REACH = 1e-6
 MOST_TICKS = 5
 
 
@@ -67,7 +68,7 @@ def shared_axis(rows: Iterable[ScorecardRow]) -> Axis:
     reach = max(value for value in (*reaches, *lifts) if value <= limit)
     low = max(min(low for low, _ in extents), -reach)
     high = min(max(high for _, high in extents), reach)
-    return _ticked(min(low, -high / 8), max(high, -low / 8))
+    return _ticked(min(low, -high / 8, -SMALLEST_REACH / 8), max(high, -low / 8, SMALLEST_REACH))
 
 
 def _extent(row: ScorecardRow) -> tuple[float, float]:

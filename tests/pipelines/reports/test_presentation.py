@@ -140,7 +140,7 @@ def test_the_shown_interval_never_contradicts_the_exact_one(samples: Any, low: f
 @settings(max_examples=200)
 @given(
     intervals=st.lists(
-        st.tuples(st.floats(-1e3, 1e3), st.floats(0, 1e3), st.floats(0, 1e3)).map(
+        st.tuples(st.floats(-1e14, 1e14), st.floats(0, 1e14), st.floats(0, 1e3)).map(
             lambda t: (t[0] - t[1], t[0], t[0] + t[2])
         ),
         min_size=1,
