@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands.session import FAILED, Output, OutputFormat, columns, emit, emit_json, say, session, warehouse_options
+from app.commands.session import FAILED, Output, OutputFormat, columns, emit, emit_json, opened_warehouse, say, session
 
 if TYPE_CHECKING:
     from pipelines.config import Workspace
@@ -23,9 +23,7 @@ def analyze(
 ) -> None:
     """Analyse experiments from the warehouse and store one snapshot each; print the decisions."""
     from pipelines.analysis import analyse
-    from pipelines.config import Settings
     from pipelines.definitions.loader import load_definitions
-    from pipelines.engine.warehouse import open_warehouse
     from pipelines.store.state import State
 
     workspace = session(context).workspace
@@ -33,8 +31,7 @@ def analyze(
     names = list(dict.fromkeys(experiments)) if experiments else None
     for name in names or ():
         definitions.experiment(name)
-    settings = warehouse_options(Settings.load(workspace))
-    with open_warehouse(workspace.warehouse_path, read_only=True, **settings) as warehouse:
+    with opened_warehouse(workspace, read_only=True) as warehouse:
         snapshots = analyse(warehouse, definitions, names, now=datetime.now(UTC))
     with State(workspace.state_path) as state:
         for snapshot in snapshots:

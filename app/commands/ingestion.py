@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from app.commands.session import Output, OutputFormat, emit, emit_json, say, session, warehouse_options
+from app.commands.session import Output, OutputFormat, emit, emit_json, opened_warehouse, say, session
 
 if TYPE_CHECKING:
     from pipelines.ingest import IngestSummary
@@ -44,14 +44,12 @@ def exposures(
     reason; the rest is loaded. The same file or row twice changes nothing. Exit code 1 if a file cannot be read.
     """
     columns = parse_columns(column)
-    from pipelines.config import Settings
     from pipelines.definitions.loader import load_definitions
-    from pipelines.engine.warehouse import open_warehouse
     from pipelines.ingest import ingest_exposures
 
     workspace = session(context).workspace
     known = load_definitions(workspace.root).variants
-    with open_warehouse(workspace.warehouse_path, **warehouse_options(Settings.load(workspace))) as warehouse:
+    with opened_warehouse(workspace) as warehouse:
         load = partial(ingest_exposures, warehouse, files, known=known, columns=columns, source=source, progress=say)
         _report(load, output)
 
@@ -72,12 +70,10 @@ def events(
     a file cannot be read.
     """
     columns = parse_columns(column)
-    from pipelines.config import Settings
-    from pipelines.engine.warehouse import open_warehouse
     from pipelines.ingest import ingest_events
 
     workspace = session(context).workspace
-    with open_warehouse(workspace.warehouse_path, **warehouse_options(Settings.load(workspace))) as warehouse:
+    with opened_warehouse(workspace) as warehouse:
         load = partial(ingest_events, warehouse, files, columns=columns, source=source, progress=say)
         _report(load, output)
 

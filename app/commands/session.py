@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 if TYPE_CHECKING:
-    from pipelines.config import Settings, Workspace
+    from pipelines.config import Workspace
+    from pipelines.engine.warehouse import Warehouse
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 
@@ -52,13 +54,21 @@ def session(context: typer.Context) -> Session:
     return Session() if found is None else found
 
 
-def warehouse_options(settings: Settings) -> dict[str, float | int | str | None]:
-    """Settings that `open_warehouse` takes."""
-    return {
-        "wait_seconds": settings.wait_seconds,
-        "memory_limit": settings.memory_limit,
-        "threads": settings.threads,
-    }
+@contextmanager
+def opened_warehouse(workspace: Workspace, *, read_only: bool = False) -> Iterator[Warehouse]:
+    """The warehouse of a workspace, opened as its settings say."""
+    from pipelines.config import Settings
+    from pipelines.engine.warehouse import open_warehouse
+
+    settings = Settings.load(workspace)
+    with open_warehouse(
+        workspace.warehouse_path,
+        read_only=read_only,
+        wait_seconds=settings.wait_seconds,
+        memory_limit=settings.memory_limit,
+        threads=settings.threads,
+    ) as warehouse:
+        yield warehouse
 
 
 def say(message: str) -> None:

@@ -1,0 +1,51 @@
+"""The README's five minutes, typed as they stand there, lead to the decision they promise."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+README = Path(__file__).resolve().parents[3] / "README.md"
+BINARIES = Path(sys.executable).parent
+
+
+def blocks() -> list[tuple[str, str]]:
+    """Language and content of every code block of the tutorial."""
+    section = README.read_text(encoding="utf-8").split("\n## Your first experiment")[1].split("\n## ")[0]
+    return re.findall(r"```(\w+)\n(.*?)```", section, re.DOTALL)
+
+
+def test_the_tutorial_leads_from_nothing_to_a_decision(tmp_path):
+    code = "set -euo pipefail\n"
+    for language, content in blocks():
+        if language == "python":
+            code += f"cat > make_data.py <<'PROGRAM'\n{content}PROGRAM\n"
+        elif language == "bash":
+            code += content
+    code += "rampwise results signup_page --output json > results.json\n"
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("RAMPWISE_")}
+    done = subprocess.run(
+        ["bash", "-c", code],
+        check=False,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**variables, "PATH": f"{BINARIES}:{os.environ['PATH']}"},
+    )
+    assert done.returncode == 0, done.stderr
+    team = tmp_path / "my-team"
+    results = json.loads((team / "results.json").read_text(encoding="utf-8"))
+    assert (results["exposed"], results["phase"]) == (20_000, "ended")
+    assert results["decision"]["decision"] == "ship"
+    assert results["decision"]["treatment"] == "three_fields"
+    assert "No mistakes: 4 metrics, 1 experiment, 1 report." in done.stdout
+    assert "20,000 accepted + 0 duplicates + 0 rejected" in done.stdout
+    report = (team / "outbox" / "signup_page.html").read_text(encoding="utf-8")
+    assert results["decision"]["headline"] in done.stdout
+    assert "Shorter sign-up page" in report
+
+
+def test_the_tutorial_ends_with_the_dashboard():
+    assert blocks()[-1] == ("console", "$ rampwise dashboard\n")
