@@ -7,9 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from stats.errors import StatsError, check_probability
+from stats.errors import OutOfRangeError, StatsError, check_probability
 from stats.moments import Moments
 from stats.status import FloatArray, Status, StatusArray, where_status, worst
+
+_TYPE_7, _KINDS = 7, (4, 7)
+_WHOLE = 4.0 * float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -123,19 +126,32 @@ class Histogram:
         padded = np.append(self.values, np.nan)
         return np.where(inside, padded[np.where(inside, position, -1)], np.nan)
 
-    def quantile(self, p: npt.ArrayLike) -> FloatArray:
+    def quantile(self, p: npt.ArrayLike, *, kind: int = 7) -> FloatArray:
         """Quantile at level `p` in [0, 1], interpolated linearly, shape ``cells``.
+
+        Parameters
+        ----------
+        p
+            Level; broadcasts to the cells.
+        kind
+            7: what R, numpy ("linear") and DuckDB (``quantile_cont``) give by default. 4: linear interpolation of the
+            empirical distribution function, as survey software does.
 
         Notes
         -----
-        Type 7 of Hyndman and Fan (1996), The American Statistician 50:361-365: what R, numpy ("linear") and DuckDB
-        (``quantile_cont``) give by default.
+        Types 7 and 4 of Hyndman and Fan (1996), The American Statistician 50:361-365.
         """
-        height = np.asarray(p, np.float64) * (self.n - 1.0)
-        below = np.floor(height + 1e-12 * np.abs(height))
-        low = self.order_statistic(below + 1.0)
-        high = self.order_statistic(np.minimum(below + 2.0, self.n))
-        return np.asarray(low + np.maximum(height - below, 0.0) * (high - low), np.float64)
+        if kind not in _KINDS:
+            raise OutOfRangeError("kind", kind, "4 or 7")
+        level = np.asarray(p, np.float64)
+        height = 1.0 + level * (self.n - 1.0) if kind == _TYPE_7 else np.clip(level * self.n, 1.0, self.n)
+        # A level such as 0.9 times n is a whole number but for its rounding: that rank alone is meant.
+        nearest = np.round(height)
+        height = np.where(np.abs(height - nearest) <= _WHOLE * np.abs(height), nearest, height)
+        below = np.floor(height)
+        low = self.order_statistic(below)
+        high = self.order_statistic(np.minimum(below + 1.0, self.n))
+        return np.asarray(low + (height - below) * (high - low), np.float64)
 
 
 def align(first: Histogram, second: Histogram) -> tuple[Histogram, Histogram]:
