@@ -163,7 +163,9 @@ def woodruff_levels(below: Moments, p: npt.ArrayLike, *, confidence: float = 0.9
     return np.clip(level - reach, 0.0, 1.0), np.clip(level + reach, 0.0, 1.0)
 
 
-def clustered_quantile(values: npt.ArrayLike, units: npt.ArrayLike, p: float, *, confidence: float = 0.95) -> Quantile:
+def clustered_quantile(
+    values: npt.ArrayLike, units: npt.ArrayLike, p: float, *, confidence: float = 0.95, kind: int = 7
+) -> Quantile:
     """Quantile of events when units are randomised, one cell, from rows.
 
     Parameters
