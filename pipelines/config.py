@@ -183,7 +183,8 @@ class Settings(BaseSettings):
 
     @classmethod
     def _merge(cls, in_file: Mapping[str, Any], given: Mapping[str, Any]) -> Self:
-        in_environment = {name for name in cls.model_fields if os.environ.get(f"RAMPWISE_{name.upper()}")}
+        variables = {name.upper() for name, value in os.environ.items() if value}
+        in_environment = {name for name in cls.model_fields if f"RAMPWISE_{name.upper()}" in variables}
         below = {name: value for name, value in in_file.items() if name not in in_environment}
         try:
             return cls(**{**below, **given})
@@ -223,7 +224,11 @@ def read_settings_file(path: Path) -> dict[str, Any]:
 
 def settings_template() -> str:
     """A `rampwise.toml` that names every setting, each commented out with its default."""
-    lines = ["# Settings of this workspace. Order: option > RAMPWISE_* environment > this file > default.", ""]
+    lines = [
+        "#:schema .schemas/settings.schema.json",
+        "# Settings of this workspace. Order: option > RAMPWISE_* environment > this file > default.",
+        "",
+    ]
     examples = {"memory_limit": '"2GB"', "threads": "4"}
     for name, field in Settings.model_fields.items():
         lines += [f"# {field.description}", f"# {name} = {examples.get(name, field.default)}", ""]

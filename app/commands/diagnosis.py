@@ -67,7 +67,8 @@ def _definitions(workspace: Workspace) -> Iterator[Finding]:
 
     yield Finding(check="workspace", state="ok", message=str(workspace.root))
     try:
-        found = ", ".join(f"{name} = {value}" for name, value in Settings.load(workspace).model_dump().items())
+        values = Settings.load(workspace).model_dump()
+        found = ", ".join(f"{name} = {'default' if value is None else value}" for name, value in values.items())
         yield Finding(check="settings", state="ok", message=found)
     except SettingsError as error:
         yield Finding(check="settings", state="failed", message=str(error))
