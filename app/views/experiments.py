@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +17,7 @@ from pipelines.reports.render import URGENCY
 from pipelines.store.snapshot import Snapshot
 from stats.verdicts import Decision
 
-ALL = "all"
+ALL = "All"
 PHASES = ("running", "ended", "planned")
 
 
@@ -57,19 +56,16 @@ def show(*, one_experiment: Page) -> None:
 
 def _filtered(snapshots: tuple[Snapshot, ...]) -> tuple[Snapshot, ...]:
     """The filter by status, mirrored in the address."""
-    found = Counter(snapshot.phase for snapshot in snapshots)
-    labels = {ALL: f"All ({len(snapshots)})"}
-    labels |= {phase: f"{presentation.phase_word(phase).label} ({found[phase]})" for phase in PHASES}
+    labels = {presentation.phase_word(phase).label: phase for phase in PHASES}
     chosen = st.segmented_control(
         "Status",
-        [ALL, *PHASES],
+        [ALL, *labels],
         default=ALL,
-        format_func=labels.__getitem__,
         key="status",
         bind="query-params",
         required=True,
     )
-    return tuple(snapshot for snapshot in snapshots if chosen in (ALL, snapshot.phase))
+    return tuple(snapshot for snapshot in snapshots if chosen == ALL or labels[chosen] == snapshot.phase)
 
 
 def never_analysed(looks: Looks) -> tuple[str, ...]:
