@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -27,8 +26,6 @@ def demo(
     A finished demo workspace is kept; an unfinished one, or one of another version, is built anew. A folder that is
     not a demo workspace is never touched.
     """
-    from pipelines.demo import build_demo
-
     root = path.expanduser().resolve()
     state = _state(root)
     if state == "foreign":
@@ -39,7 +36,8 @@ def demo(
     else:
         if state != "absent":
             say(f"Building {root} anew.")
-            shutil.rmtree(root)
+        from pipelines.demo import build_demo
+
         root.mkdir(parents=True, exist_ok=True)
         _mark(root, complete=False)
         build_demo(root, now=datetime.now(UTC), progress=say)
