@@ -1,0 +1,129 @@
+"""A warehouse filled by hand, and experiments made to order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from pipelines.definitions.experiments import Experiment
+from pipelines.definitions.loader import Definitions
+from pipelines.definitions.metrics import Metric
+from pipelines.engine.warehouse import Warehouse, open_warehouse
+
+START = datetime(2026, 3, 2, tzinfo=UTC)
+END = START + timedelta(days=14)
+
+ExposureRow = tuple[int, str, datetime]
+EventRow = tuple[int, str, datetime, float | None]
+
+
+class Lab:
+    """Makers of experiments, definitions and warehouses."""
+
+    START, END = START, END
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._opened = 0
+
+    @staticmethod
+    def experiment(**changes: Any) -> Experiment:
+        table: dict[str, Any] = {
+            "name": "checkout",
+            "start": START,
+            "end": END,
+            "control": "old",
+            "variants": [{"name": "old", "share": 0.5}, {"name": "new", "share": 0.5}],
+            "success": ["conversion"],
+            "plan": {"minimum_effect": 0.05},
+        }
+        return Experiment.model_validate({**table, **changes})
+
+    @staticmethod
+    def definitions(experiment: Experiment, *metrics: Metric) -> Definitions:
+        return Definitions(
+            metrics={metric.name: metric for metric in metrics},
+            experiments={experiment.name: experiment},
+            reports={},
+        )
+
+    def warehouse(self, *, threads: int | None = None) -> AbstractContextManager[Warehouse]:
+        self._opened += 1
+        return open_warehouse(self.folder / f"warehouse{self._opened}.duckdb", threads=threads)
+
+    @staticmethod
+    def load(warehouse: Warehouse, exposures: pa.Table, events: pa.Table, *, experiment: str = "checkout") -> None:
+        """Replace what the tables hold, without ingestion; what that does with files is tested elsewhere."""
+        connection = warehouse.connection
+        for table in ("exposure_rows", "event_rows", "event_names", "batches"):
+            connection.execute(f"DELETE FROM {table}")
+        connection.register("given_exposures", exposures)
+        connection.register("given_events", events)
+        connection.execute(
+            "INSERT INTO batches VALUES (1, 'exposures', 'test', '', '', 0, 0, 0, 0, TIMESTAMP '2026-01-01', "
+            "TIMESTAMP '2026-01-01')"
+        )
+        connection.execute(
+            "INSERT INTO exposure_rows SELECT row_number() OVER (), ?, unit_id, variant, exposed_at, NULL, 1 "
+            "FROM given_exposures",
+            [experiment],
+        )
+        connection.execute(
+            "INSERT INTO event_names SELECT row_number() OVER (ORDER BY event), event "
+            "FROM (SELECT DISTINCT event FROM given_events)"
+        )
+        connection.execute(
+            "INSERT INTO event_rows SELECT row_number() OVER (), unit_id, event_code, occurred_at, value, NULL, 1 "
+            "FROM given_events JOIN event_names USING (event)"
+        )
+        connection.unregister("given_exposures")
+        connection.unregister("given_events")
+
+    @staticmethod
+    def exposures(rows: Sequence[ExposureRow]) -> pa.Table:
+        return pa.table(
+            {
+                "unit_id": pa.array([row[0] for row in rows], pa.int64()),
+                "variant": pa.array([row[1] for row in rows], pa.string()),
+                "exposed_at": pa.array([row[2].replace(tzinfo=None) for row in rows], pa.timestamp("us")),
+            }
+        )
+
+    @staticmethod
+    def events(rows: Sequence[EventRow]) -> pa.Table:
+        return pa.table(
+            {
+                "unit_id": pa.array([row[0] for row in rows], pa.int64()),
+                "event": pa.array([row[1] for row in rows], pa.string()),
+                "occurred_at": pa.array([row[2].replace(tzinfo=None) for row in rows], pa.timestamp("us")),
+                "value": pa.array([row[3] for row in rows], pa.float64()),
+            }
+        )
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab(tmp_path)
+
+
+@pytest.fixture
+def filled(lab: Lab) -> Iterator[Callable[[Sequence[ExposureRow], Sequence[EventRow]], Warehouse]]:
+    """Open a warehouse that holds these rows; it is closed when the test ends."""
+    opened: list[AbstractContextManager[Warehouse]] = []
+
+    def fill(exposures: Sequence[ExposureRow], events: Sequence[EventRow] = ()) -> Warehouse:
+        manager = lab.warehouse()
+        warehouse = manager.__enter__()
+        opened.append(manager)
+        lab.load(warehouse, lab.exposures(exposures), lab.events(events))
+        return warehouse
+
+    yield fill
+    for manager in opened:
+        manager.__exit__(None, None, None)
