@@ -24,9 +24,9 @@ Columns: TypeAlias = Annotated[
     typer.Option("--column", "-c", help="A column under another name in the files, as ours=theirs; may be repeated."),
 ]
 Source: TypeAlias = Annotated[
-    str, typer.Option("--source", help="Where the rows come from; an event's id is unique within its source.")
+    str, typer.Option("--source", help="Whose ids these are: an id is unique within its source and day.")
 ]
-DEFAULT_SOURCE = "files"
+DEFAULT_SOURCE = "default"
 
 
 @group.command()
@@ -50,8 +50,8 @@ def exposures(
     workspace = session(context).workspace
     known = load_definitions(workspace.root).variants
     with opened_warehouse(workspace) as warehouse:
-        load = partial(ingest_exposures, warehouse, files, known=known, columns=columns, source=source, progress=say)
-        _report(load, output)
+        load = partial(ingest_exposures, warehouse, files, known=known)
+        _report(partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
 
 
 @group.command()
@@ -74,8 +74,8 @@ def events(
 
     workspace = session(context).workspace
     with opened_warehouse(workspace) as warehouse:
-        load = partial(ingest_events, warehouse, files, columns=columns, source=source, progress=say)
-        _report(load, output)
+        load = partial(ingest_events, warehouse, files)
+        _report(partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
 
 
 def parse_columns(pairs: list[str] | None) -> dict[str, str]:
