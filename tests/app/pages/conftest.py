@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,7 +10,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
 
+from app import server
 from pipelines.config import create_workspace
 from pipelines.store.snapshot import (
     SCHEMA_VERSION,
@@ -219,3 +223,30 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 def made() -> dict[str, Snapshot]:
     """Three looks by decision."""
     return {each.decision.decision: each for each in (winner(), broken(), running())}
+
+
+@pytest.fixture
+def open_page(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
+    """Run a page of the dashboard on a workspace, as its address would."""
+
+    def make(root: Path, page: str = "", **query: str) -> AppTest:
+        monkeypatch.setenv("RAMPWISE_WORKSPACE", str(root))
+        test = AppTest.from_file(str(server.MAIN), default_timeout=60)
+        if page:
+            # AppTest switches to pages that are files; ours are functions, known by the hash of their address.
+            test._page_hash = calc_hash(page)
+        for name, value in query.items():
+            test.query_params[name] = value
+        return test.run()
+
+    return make
+
+
+@pytest.fixture
+def shown() -> Callable[[AppTest], str]:
+    """The HTML of all panels on a page, in their order."""
+
+    def read(test: AppTest) -> str:
+        return "\n".join(json.loads(each.proto.json)["html"] for each in test.get("bidi_component"))
+
+    return read
