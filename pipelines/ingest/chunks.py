@@ -1,0 +1,164 @@
+"""One chunk of typed rows into the warehouse: duplicates found, refusals kept, the rest stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from duckdb import DuckDBPyConnection
+
+from pipelines.engine.queries import read_sql
+from pipelines.ingest.columns import EVENT_COLUMNS, EXPOSURE_COLUMNS, Column
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What differs between exposures and events.
+
+    Attributes
+    ----------
+    table
+        The relation that people read.
+    columns
+        Ours, to be found in a source.
+    time
+        The name of the time among them.
+    kept
+        Columns of the typed rows that reach the chunk.
+    before
+        Statements that add to the dictionaries before rows are stored.
+    """
+
+    table: str
+    columns: tuple[Column, ...]
+    time: str
+    kept: tuple[str, ...]
+    before: tuple[str, ...]
+
+
+EXPOSURES = Kind(
+    table="exposures",
+    columns=EXPOSURE_COLUMNS,
+    time="exposed_at",
+    kept=("row_id", "experiment", "unit_id", "unit_text", "variant", "moment", "attributes", "reason"),
+    before=("add_units",),
+)
+EVENTS = Kind(
+    table="events",
+    columns=EVENT_COLUMNS,
+    time="occurred_at",
+    kept=("row_id", "unit_id", "event", "moment", "value", "attributes", "reason"),
+    before=("add_event_names",),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """The entry in the ledger that is being written."""
+
+    batch_id: int
+    source: str
+    content_hash: str
+    resolves: bool
+    """Whether the same content was read before and some of its refused rows are unresolved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What became of rows; `read = accepted + duplicates + rejected`."""
+
+    read: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    rejected_before: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            read=self.read + other.read,
+            accepted=self.accepted + other.accepted,
+            duplicates=self.duplicates + other.duplicates,
+            rejected=self.rejected + other.rejected,
+            rejected_before=self.rejected_before + other.rejected_before,
+        )
+
+
+def store_chunk(connection: DuckDBPyConnection, kind: Kind, chunk: pa.Table, batch: Batch) -> Counts:
+    """Store one chunk inside the running transaction; `chunk` has a `row_number`, and ids only where no reason."""
+    connection.register("chunk", chunk)
+    try:
+        for statement in kind.before:
+            connection.execute(read_sql(statement))
+        if kind is EXPOSURES:
+            collisions = connection.execute(read_sql("colliding_units")).fetchall()
+            if collisions:
+                chunk = with_reasons(chunk, collisions)
+                connection.register("chunk", chunk)
+        repeated = _find_duplicates(connection, kind, chunk, batch)
+        connection.register("duplicates", pa.table({"row_number": pa.array(repeated, pa.int64())}))
+        accepted = _changed(connection, f"accept_{kind.table}", {"batch_id": batch.batch_id})
+        rejected, refused = 0, len(chunk) - int(chunk["reason"].null_count)
+        names = {"batch_id": batch.batch_id, "table_name": kind.table, "source": batch.source}
+        if refused:
+            rejected = _changed(connection, "reject_rows", names)
+        if batch.resolves:
+            _changed(connection, "resolve_rejected", {**names, "content_hash": batch.content_hash})
+        return Counts(
+            read=len(chunk),
+            accepted=accepted,
+            duplicates=len(repeated) + refused - rejected,
+            rejected=rejected,
+            rejected_before=refused - rejected,
+        )
+    finally:
+        connection.unregister("chunk")
+        connection.unregister("duplicates")
+
+
+def _changed(connection: DuckDBPyConnection, name: str, params: Mapping[str, object]) -> int:
+    """How many rows a statement of `pipelines/sql` changed."""
+    return int(connection.execute(read_sql(name), dict(params)).fetchall()[0][0])
+
+
+def _find_duplicates(
+    connection: DuckDBPyConnection, kind: Kind, chunk: pa.Table, batch: Batch
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Row numbers that are in the warehouse already or repeat an earlier row of the chunk."""
+    valid = chunk if chunk["reason"].null_count == len(chunk) else chunk.filter(pc.is_null(chunk["reason"]))
+    if not len(valid):
+        return np.empty(0, np.int64)
+    days = pc.min_max(valid["moment"]).as_py()
+    stored = connection.execute(
+        read_sql(f"stored_{kind.table}"),
+        {
+            "source": batch.source,
+            "batch_id": batch.batch_id,
+            "first_day": _day(days["min"]),
+            "last_day": _day(days["max"]),
+        },
+    ).fetchnumpy()["row_number"]
+    # A sort tells in a fraction of the time whether any id repeats at all; which rows do is asked only then.
+    ids = np.sort(valid["row_id"].to_numpy())
+    if not (ids[1:] == ids[:-1]).any():
+        return np.asarray(stored, np.int64)
+    again = connection.execute(read_sql("chunk_duplicates")).fetchnumpy()["row_number"]
+    return np.union1d(np.asarray(stored, np.int64), np.asarray(again, np.int64))
+
+
+def _day(moment: date) -> date:
+    return date(moment.year, moment.month, moment.day)
+
+
+def with_reasons(chunk: pa.Table, refused: Sequence[tuple[int, str, str]]) -> pa.Table:
+    """The chunk with reason and text of the rows in `refused`: row number, reason, text; in order."""
+    numbers, *texts = zip(*refused, strict=True)
+    mask = pc.is_in(chunk["row_number"], value_set=pa.array(numbers, pa.int64())).combine_chunks()
+    for name, text in zip(("reason", "raw"), texts, strict=True):
+        column = chunk[name].combine_chunks()
+        changed = pc.replace_with_mask(column, mask, pa.array(text, column.type))
+        chunk = chunk.set_column(chunk.column_names.index(name), name, changed)
+    return chunk

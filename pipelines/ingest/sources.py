@@ -1,0 +1,167 @@
+"""What to load: paths and patterns to files, and files to rows."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import duckdb
+import pyarrow as pa
+from duckdb import ColumnExpression, DuckDBPyConnection
+
+from pipelines.ingest.columns import Column
+from pipelines.ingest.delimited import open_line_by_line, open_strictly, read_header
+from pipelines.ingest.errors import EmptySourceError, NoSourceError, UnreadableSourceError
+from pipelines.ingest.frames import as_arrow, frame_label, open_table, table_hash
+from pipelines.ingest.json_lines import open_json_lines
+from pipelines.ingest.lines import is_gzip, lines_of, open_text
+from pipelines.ingest.projection import Field, OpenSource
+
+Sources: TypeAlias = Any
+"""A path, a pattern, a pandas, polars or Arrow frame, or a list or tuple of these."""
+
+PARQUET_MAGIC = b"PAR1"
+UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+SUFFIXES = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "csv",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".json": "json",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One file or frame before it is read: what to call it, and its path or its Arrow table."""
+
+    label: str
+    content: Path | pa.Table
+
+
+def find_sources(sources: Sources) -> tuple[Source, ...]:
+    """Every file and frame that is meant, in order, each file once.
+
+    Raises
+    ------
+    NoSourceError
+        If a path or pattern matches no file.
+    UnreadableSourceError
+        If something is neither a path nor a frame.
+    """
+    found: dict[object, Source] = {}
+    for item in _items(sources):
+        if isinstance(item, str | Path):
+            for path in _matches(str(item)):
+                found.setdefault(path.resolve(), Source(label=str(path), content=path))
+        else:
+            found[id(item)] = Source(label=frame_label(item), content=as_arrow(item))
+    return tuple(found.values())
+
+
+def _items(sources: Sources) -> Iterator[object]:
+    if isinstance(sources, list | tuple):
+        yield from sources
+    else:
+        yield sources
+
+
+def _matches(pattern: str) -> list[Path]:
+    if Path(pattern).exists():
+        return [Path(pattern)]
+    paths = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207 - absolute patterns too
+    files = [path for path in paths if path.is_file()]
+    if not files:
+        raise NoSourceError(pattern)
+    return files
+
+
+def content_hash(source: Source) -> str:
+    """SHA-256 of a file's bytes or of a frame's content, in hexadecimal."""
+    if not isinstance(source.content, Path):
+        return table_hash(source.content)
+    with source.content.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_source(cursor: DuckDBPyConnection, source: Source, wanted: Sequence[Column], *, strict: bool) -> OpenSource:
+    """A source's rows; `strict` says that a CSV file must follow the rules, see `can_be_lenient`.
+
+    Raises
+    ------
+    SourceError
+        If the whole file cannot be read: empty, damaged, of another kind than its name says, without a header.
+    """
+    path = source.content
+    if not isinstance(path, Path):
+        return open_table(cursor, path, source.label)
+    kind = kind_of(path)
+    if kind == "parquet":
+        return _open_parquet(cursor, path)
+    if kind == "json":
+        return open_json_lines(cursor, path, wanted)
+    header = read_header(path, wanted)
+    return open_strictly(cursor, path, header) if strict else open_line_by_line(cursor, path, header)
+
+
+def can_be_lenient(source: Source) -> bool:
+    """Whether a source that breaks the rules can be read once more, line by line."""
+    return isinstance(source.content, Path) and kind_of(source.content) == "csv"
+
+
+def kind_of(path: Path) -> str:
+    """`parquet`, `csv` or `json`, by the name's ending, else by the content.
+
+    Raises
+    ------
+    EmptySourceError, UnreadableSourceError
+        If there is nothing in it, or its first bytes contradict its name.
+    """
+    label = str(path)
+    if not path.is_file():
+        raise UnreadableSourceError(label, "it is not a file.", "Name a file, or a pattern such as folder/*.csv.")
+    with path.open("rb") as file:
+        start = file.read(len(PARQUET_MAGIC))
+    if not start:
+        raise EmptySourceError(label)
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] == ".gz":
+        suffixes.pop()
+    kind = SUFFIXES.get(suffixes[-1]) if suffixes else None
+    if kind == "parquet" or start == PARQUET_MAGIC:
+        if start != PARQUET_MAGIC:
+            hint = "Parquet compresses its columns itself: unpack the file." if is_gzip(path) else "Export it again."
+            raise UnreadableSourceError(label, "it does not begin like a Parquet file.", hint)
+        return "parquet"
+    if start.startswith(UTF_16_MARKS):
+        raise UnreadableSourceError(label, "it is UTF-16 text.", "Save the file as UTF-8.")
+    if kind is None:
+        with open_text(path) as text:
+            first = next((line.text for line in lines_of(text) if line.text.strip()), "")
+        kind = "json" if first.lstrip().startswith(("{", "[")) else "csv"
+    return kind
+
+
+def _open_parquet(cursor: DuckDBPyConnection, path: Path) -> OpenSource:
+    try:
+        relation = cursor.read_parquet(str(path), binary_as_string=True)
+    except duckdb.Error as error:
+        raise UnreadableSourceError(
+            str(path), f"it is not a whole Parquet file: {_first_line(error)}", "Export or copy it again."
+        ) from error
+    fields = tuple(
+        Field(name=name, value=ColumnExpression(name), type=str(kind))
+        for name, kind in zip(relation.columns, relation.types, strict=True)
+    )
+    return OpenSource(label=str(path), relation=relation, fields=fields)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,35 @@
+-- cast_events: rows of a source as typed events, each with the reason why it cannot be accepted, if any.
+-- Grain: one row per row of the source, in its order.
+-- Reads: source_rows, whose columns are text, or typed where the source is typed.
+WITH typed AS (
+    SELECT
+        *,
+        coalesce(time_typed, utc_time(time_text)) AS moment,
+        coalesce(value_typed, CASE WHEN value_text <> '' THEN TRY_CAST(value_text AS DOUBLE) END) AS value
+    FROM source_rows
+),
+
+numbered AS (SELECT *, id_number(unit_text) AS unit_id FROM typed)
+
+SELECT
+    *,
+    id_number(
+        CASE
+            WHEN id_text <> '' THEN id_text
+            ELSE concat_ws(
+                '|', unit_id, epoch_us(moment), coalesce(value::VARCHAR, '-'), strlen(event), event, attributes
+            )
+        END
+    ) AS row_id,
+    CASE
+        WHEN line_reason IS NOT NULL THEN line_reason
+        WHEN text_reason('unit_id', unit_text) IS NOT NULL THEN text_reason('unit_id', unit_text)
+        WHEN text_reason('event', event) IS NOT NULL THEN text_reason('event', event)
+        WHEN time_reason('occurred_at', time_text, moment) IS NOT NULL
+            THEN time_reason('occurred_at', time_text, moment)
+        WHEN isnan(value) THEN 'value is NaN'
+        WHEN isinf(value) THEN 'value is infinite or too large: ' || coalesce(left(value_text, 100), value::VARCHAR)
+        WHEN value IS NULL AND NOT is_blank(value_text) THEN 'value is not a number: ' || left(value_text, 100)
+        WHEN strlen(id_text) > 512 THEN 'event_id is longer than 512 bytes'
+    END AS reason
+FROM numbered

@@ -1,0 +1,28 @@
+-- json_lines: lines of text as JSON objects, with the reason where a line is none.
+-- Grain: one row per line.
+-- Reads: source_rows.
+WITH checked AS (
+    SELECT
+        coalesce(line_reason, CASE WHEN NOT json_valid(line) THEN 'the line is not valid JSON' END) AS line_reason,
+        line
+    FROM source_rows
+),
+
+objects AS (
+    SELECT
+        coalesce(
+            line_reason,
+            CASE
+                WHEN json_type(CASE WHEN line_reason IS NULL THEN line END) <> 'OBJECT'
+                    THEN 'the line is not a JSON object'
+            END
+        ) AS line_reason,
+        line
+    FROM checked
+)
+
+SELECT
+    line_reason,
+    line AS line_raw,
+    CASE WHEN line_reason IS NULL THEN line END AS object
+FROM objects
