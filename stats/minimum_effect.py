@@ -11,7 +11,7 @@ from scipy import special
 from stats.comparisons import ComparisonOptions, Comparisons, check_positive, check_power, check_rate
 from stats.errors import OutOfRangeError, check_choice
 from stats.power import REFERENCES, power_proportions, rejection_probability
-from stats.sample_size import increasing_root
+from stats.roots import increasing_root
 from stats.status import FloatArray
 
 DIRECTIONS = ("increase", "decrease")

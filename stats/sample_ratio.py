@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from stats.binomial import binomial_two_sided_log
 from stats.errors import StatsError
 from stats.status import FloatArray, Status, StatusArray, where_status, worst
 from stats.tails import chi2_upper_log
@@ -37,7 +38,7 @@ class SampleRatio:
     status: StatusArray
 
 
-def sample_ratio_test(counts: npt.ArrayLike, weights: npt.ArrayLike) -> SampleRatio:
+def sample_ratio_test(counts: npt.ArrayLike, weights: npt.ArrayLike, *, continuity: bool = False) -> SampleRatio:
     """Pearson's chi-square test of the counts per variant against the planned shares.
 
     Parameters
@@ -46,6 +47,8 @@ def sample_ratio_test(counts: npt.ArrayLike, weights: npt.ArrayLike) -> SampleRa
         Units per variant, shape ``cells + (arms,)``.
     weights
         Planned shares, not negative, need not be normalised; shape ``(arms,)`` or ``cells + (arms,)``.
+    continuity
+        Whether to apply Yates's correction where two arms have a positive weight.
 
     Raises
     ------
@@ -73,8 +76,10 @@ def sample_ratio_test(counts: npt.ArrayLike, weights: npt.ArrayLike) -> SampleRa
         expected = total[..., np.newaxis] * (scaled / scaled.sum(axis=-1, keepdims=True))
         open_arm = planned > 0
         gap = np.where(open_arm, observed - expected, 0.0)
+        df = open_arm.sum(axis=-1) - 1.0
+        if continuity:
+            gap = np.where((df == 1)[..., np.newaxis], np.maximum(np.abs(gap) - 0.5, 0.0), gap)
         statistic = (gap * (gap / np.where(open_arm, expected, 1.0))).sum(axis=-1)
-    df = open_arm.sum(axis=-1) - 1.0
     status = _status(observed, planned, df)
     impossible = status == Status.IMPOSSIBLE_ARM
     statistic = np.where(impossible, np.inf, statistic)
@@ -82,6 +87,58 @@ def sample_ratio_test(counts: npt.ArrayLike, weights: npt.ArrayLike) -> SampleRa
     log_p = np.where(impossible, -np.inf, chi2_upper_log(np.where(impossible, 0.0, statistic), np.maximum(df, 1.0)))
     statistic, log_p = np.where(unusable, np.nan, statistic), np.where(unusable, np.nan, log_p)
     return SampleRatio(statistic=statistic, df=df, p_value=np.exp(log_p), log_p=log_p, expected=expected, status=status)
+
+
+def binomial_sample_ratio(counts: npt.ArrayLike, weights: npt.ArrayLike) -> SampleRatio:
+    """Exact two-sided binomial test of two counts against the planned shares.
+
+    Parameters
+    ----------
+    counts
+        Whole units per variant, shape ``cells + (2,)``.
+    weights
+        Planned shares, positive, need not be normalised; shape ``(2,)`` or ``cells + (2,)``.
+
+    Returns
+    -------
+    SampleRatio
+        ``statistic`` is the number of units in the second arm minus its expectation, ``df`` is 1. The p-value sums
+        every outcome that is at most as probable as the observed one.
+
+    Raises
+    ------
+    StatsError
+        If there are not exactly two arms.
+
+    Examples
+    --------
+    >>> round(float(binomial_sample_ratio([53, 47], [1, 1]).p_value), 6)
+    0.617299
+    """
+    observed, planned = _arms(counts, weights)
+    if observed.shape[-1] != 2:
+        raise StatsError(f"counts have {observed.shape[-1]} arms; the binomial test takes two.")
+    n, x = observed.sum(axis=-1), observed[..., 1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scaled = planned / planned.max(axis=-1, keepdims=True)
+        shares = scaled / scaled.sum(axis=-1, keepdims=True)
+    df = (planned > 0).sum(axis=-1) - 1.0
+    fractional = where_status((observed != np.rint(observed)).any(axis=-1), Status.INVALID_INPUT)
+    status = worst(_status(observed, planned, df), fractional)
+    log_p = np.full(n.shape, np.nan)
+    good = status == Status.OK
+    if good.any():
+        log_p[good] = binomial_two_sided_log(x[good], n[good], shares[..., 1][good], shares[..., 0][good])
+    log_p = np.where(status == Status.IMPOSSIBLE_ARM, -np.inf, log_p)
+    statistic = np.where(good | (status == Status.IMPOSSIBLE_ARM), x - n * shares[..., 1], np.nan)
+    return SampleRatio(
+        statistic=statistic,
+        df=df,
+        p_value=np.exp(log_p),
+        log_p=log_p,
+        expected=n[..., np.newaxis] * shares,
+        status=status,
+    )
 
 
 def _arms(counts: npt.ArrayLike, weights: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:

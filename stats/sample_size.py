@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Unpack
 
@@ -20,9 +19,8 @@ from stats.comparisons import (
 )
 from stats.errors import OutOfRangeError, check_choice
 from stats.power import REFERENCES, proportion_scale, rejection_probability
+from stats.roots import increasing_root
 from stats.status import FloatArray
-
-_STEPS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -276,24 +274,3 @@ def _solve_shift(per_unit: FloatArray, power: FloatArray, rule: Comparisons, ref
     least = 2.0 * (1.0 + 1e-9) / scale
     low = np.maximum(np.broadcast_to(least, normal.shape), 0.5 * normal)
     return increasing_root(shortfall, low, np.maximum(2.0 * normal, 2.0 * least) + 10.0)
-
-
-def increasing_root(function: Callable[[FloatArray], FloatArray], low: FloatArray, high: FloatArray) -> FloatArray:
-    """Zero of an increasing function of positive numbers, cell by cell, to a few units in the last place.
-
-    `high` is doubled until the function is positive there; a cell whose function is positive at `low` gets `low`.
-    """
-    left, right = np.array(low, np.float64), np.array(high, np.float64)
-    for _ in range(_STEPS):
-        open_end = function(right) < 0
-        if not open_end.any():
-            break
-        left, right = np.where(open_end, right, left), np.where(open_end, 2.0 * right, right)
-    for _ in range(_STEPS):
-        middle = np.sqrt(left * right)
-        narrow = right - left <= 4.0 * np.spacing(right)
-        if narrow.all():
-            break
-        above = function(middle) >= 0
-        left, right = np.where(above, left, middle), np.where(above, middle, right)
-    return np.asarray(right, np.float64)
