@@ -67,7 +67,7 @@ class Effect:
             np.asarray(df, np.float64),
             np.asarray(status, np.int8),
         )
-        bad = ~np.isfinite(v) | ~np.isfinite(s) | (s < 0) | ~(d > 0)
+        bad = ~np.isfinite(v) | ~np.isfinite(s) | (s < 0) | ((s != 0) & ~(d > 0))
         own = worst(where_status(s == 0, Status.ZERO_VARIANCE), where_status(bad, Status.INVALID_INPUT))
         status_array = np.where(st < Status.ZERO_VARIANCE, worst(st, own), st).astype(np.int8)
         return cls(value=v.copy(), se=s.copy(), df=d.copy(), scale=scale, status=status_array)
