@@ -119,17 +119,22 @@ def interval_svg(row: ScorecardRow, axis: Axis) -> str:
 def axis_svg(axis: Axis) -> str:
     """The axis' labels, to stand above the intervals; labels that would touch are left out, 0 never."""
     zero = axis.ticks.index(0.0)
-    widths = [6.2 * len(label) + 6 for label in axis.labels]
-    gap = min((_x(axis, b) - _x(axis, a) for a, b in pairwise(axis.ticks)), default=WIDTH)
-    every = max(1, math.ceil(max(widths) / gap))
-    marks = []
-    for index, (tick, label) in enumerate(zip(axis.ticks, axis.labels, strict=True)):
-        if (index - zero) % every == 0:
-            x = min(max(_x(axis, tick), widths[index] / 2 - 4), WIDTH - widths[index] / 2 + 4)
-            marks.append(
-                f'<text x="{x:.2f}" y="12" text-anchor="middle" '
-                f'style="fill:currentColor;font-size:11px;opacity:.75">{escape(label)}</text>'
-            )
+    widths = [7.0 * len(label) for label in axis.labels]
+    # A label at an end stays inside the picture's margins.
+    centres = [
+        min(max(_x(axis, tick), width / 2 - SIDE), WIDTH + SIDE - width / 2)
+        for tick, width in zip(axis.ticks, widths, strict=True)
+    ]
+    kept = [zero]
+    for every in range(1, len(axis.ticks)):
+        kept = [index for index in range(len(axis.ticks)) if (index - zero) % every == 0]
+        if all(centres[b] - centres[a] >= (widths[a] + widths[b]) / 2 + 4 for a, b in pairwise(kept)):
+            break
+    marks = [
+        f'<text x="{centres[index]:.2f}" y="12" text-anchor="middle" '
+        f'style="fill:currentColor;font-size:11px;font-weight:400;opacity:.8">{escape(axis.labels[index])}</text>'
+        for index in kept
+    ]
     return _svg("Relative change against control", marks, 16)
 
 

@@ -18,8 +18,11 @@ def window_text(metric: MetricResult) -> str:
     """A metric's conversion window, for example ``"7 days from first exposure"``."""
     if metric.window_days is None:
         return "from first exposure until the end of the experiment"
-    span = formatting.number(metric.window_days, places=0 if metric.window_days == int(metric.window_days) else 2)
-    return f"{span} day{'' if metric.window_days == 1 else 's'} from first exposure"
+    for unit, length in (("day", 1.0), ("hour", 1 / 24), ("minute", 1 / 1440)):
+        if metric.window_days >= length * (1 - 1e-9) or unit == "minute":
+            break
+    amount = f"{metric.window_days / length:,.2f}".rstrip("0").rstrip(".")
+    return f"{amount} {unit}{'' if amount == '1' else 's'} from first exposure"
 
 
 def _validity(snapshot: Snapshot) -> str:
@@ -92,8 +95,8 @@ def _counting(snapshot: Snapshot) -> str:
         windows.setdefault(window_text(metric), []).append(metric.label)
     spans = "; ".join(f"{', '.join(labels)}: {window}" for window, labels in windows.items())
     text = (
-        f"Every {snapshot.unit} counts from the first exposure, if that lies in [{formatting.time(snapshot.start)}, "
-        f"{formatting.time(snapshot.end)}). Events count from that moment on, and a {snapshot.unit} without events "
-        f"counts as 0. A {snapshot.unit} seen in several variants is excluded."
+        f"{snapshot.unit.capitalize()}s count from their first exposure, if that lies in "
+        f"[{formatting.time(snapshot.start)}, {formatting.time(snapshot.end)}). Events count from that moment on; "
+        f"{snapshot.unit}s without events count as 0. Those seen in several variants are excluded."
     )
     return text + (f" Windows: {spans}." if spans else "")

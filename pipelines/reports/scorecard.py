@@ -112,7 +112,7 @@ def _row(snapshot: Snapshot, metric: MetricResult, comparison: Comparison) -> Sc
     texts = (
         _withheld_texts(snapshot.end) if withheld else _effect_texts(metric, comparison, snapshot.plan.minimum_effect)
     )
-    control_text, treatment_text = _values(metric, control, treatment, comparison)
+    control_text, treatment_text = _values(metric, control, treatment)
     sign = -1.0 if metric.better == "higher" else 1.0
     return ScorecardRow(
         metric=metric.metric,
@@ -199,8 +199,12 @@ def _effect_texts(metric: MetricResult, comparison: Comparison, minimum_effect: 
     }
 
 
-def _values(metric: MetricResult, control: ArmValue, treatment: ArmValue, comparison: Comparison) -> tuple[str, str]:
-    places = formatting.value_places(metric.kind, (control.mean, treatment.mean), comparison.difference)
+def _values(metric: MetricResult, control: ArmValue, treatment: ArmValue) -> tuple[str, str]:
+    # One precision for all arms of a metric: the control reads the same beside every treatment.
+    base = control.mean
+    gaps = [abs(arm.mean - base) for arm in metric.arms if arm.mean is not None and base is not None]
+    smallest = min((gap for gap in gaps if gap > 0), default=None)
+    places = formatting.value_places(metric.kind, (arm.mean for arm in metric.arms), smallest)
 
     def text(arm: ArmValue) -> str:
         if arm.mean is None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -73,6 +74,7 @@ def test_one_row_per_metric_and_treatment_in_order(samples: Any) -> None:
     rows = shown.scorecard(samples.snapshot(metrics=metrics))
     assert [(row.metric, row.treatment) for row in rows] == [("one", "new"), ("one", "b"), ("two", "new"), ("two", "b")]
     assert rows[1].treatment_units == 9
+    assert len({row.control_text for row in rows}) == 1
 
 
 def test_before_the_planned_end_of_a_fixed_plan_effects_are_withheld(samples: Any) -> None:
@@ -174,6 +176,16 @@ def test_ticks_are_labelled_with_what_they_are(samples: Any) -> None:
         assert numbers(label)[0] == pytest.approx(tick * 100)
     texts = [each.text for each in ET.fromstring(shown.axis_svg(axis)).iter(f"{SVG}text")]
     assert "0%" in texts
+
+
+@pytest.mark.parametrize("reach", [0.0007, 0.012, 0.09, 0.4, 0.75, 3.0, 25.0, 900.0, 1e5])
+def test_labels_of_the_axis_do_not_touch(samples: Any, reach: float) -> None:
+    for low in (-reach, -reach / 9):
+        axis = shown.shared_axis([one_row(samples, lift=reach / 2, lift_low=low, lift_high=reach)])
+        labels = list(ET.fromstring(shown.axis_svg(axis)).iter(f"{SVG}text"))
+        boxes = [(float(each.attrib["x"]), 6.5 * len(each.text or "")) for each in labels]
+        assert all(b - a >= (wa + wb) / 2 for (a, wa), (b, wb) in pairwise(boxes))
+        assert "0%" in {re.sub(r"\.0+%", "%", each.text or "") for each in labels}
 
 
 def test_rows_without_numbers_get_an_axis_and_an_empty_picture(samples: Any) -> None:

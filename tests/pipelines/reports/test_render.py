@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.reports import render
+from pipelines.reports import method, render
 from pipelines.store.snapshot import from_json, to_json
 
 NOW = datetime(2025, 11, 18, 7, tzinfo=UTC)
@@ -142,6 +142,23 @@ def test_the_correction_for_several_success_comparisons_is_said(samples: Any) ->
     text = page(samples.snapshot(metrics=two)).text()
     assert "The 2 comparisons of success metrics share a two-sided false-positive rate of 5% equally" in text
     assert "each of their intervals covers 97.5%" in text
+
+
+@pytest.mark.parametrize(
+    ("days", "words"),
+    [
+        (7.0, "7 days from"),
+        (1.0, "1 day from"),
+        (1.5, "1.5 days from"),
+        (1 / 24, "1 hour from"),
+        (0.5, "12 hours from"),
+        (1 / 1440, "1 minute from"),
+        (30 / 86400, "0.5 minutes from"),
+        (None, "until the end of the experiment"),
+    ],
+)
+def test_windows_are_in_the_unit_people_use(samples: Any, days: float | None, words: str) -> None:
+    assert words in method.window_text(samples.metric(window_days=days))
 
 
 def test_a_blocking_check_replaces_every_verdict(samples: Any) -> None:
