@@ -13,6 +13,7 @@ from pipelines.store.snapshot import ArmValue, Comparison, MetricResult
 from stats.decision import error_rates
 from stats.effect import infer
 from stats.lift import fieller
+from stats.margins import relative_margin_effect
 from stats.means import welch
 from stats.moments import Moments
 from stats.proportions import score_test
@@ -157,17 +158,12 @@ def _comparison(metric: Metric, question: Question, control: Moments, treatment:
 
 
 def _margin_p_value(metric: Metric, question: Question, control: Moments, treatment: Moments) -> float | None:
-    """One-sided p-value of "as bad as the margin or worse": below (1 - confidence) / 2 the lift's interval excludes it.
-
-    The contrast treatment - (1 + lift) * control at the margin: Fieller's, of which the interval is the inversion.
-    """
+    """One-sided p-value of "as bad as the margin or worse"; it is what the lift's interval inverts."""
     if question.margin is None:
         return None
-    at_margin = -question.margin if metric.better == "higher" else question.margin
-    factor = 1.0 + at_margin * (-1.0 if float(control.mean[..., 0]) < 0 else 1.0)
-    contrast = welch(control.contrast([factor]), treatment)
+    effect = relative_margin_effect(control, treatment, question.margin, better=metric.better)
     alternative = "greater" if metric.better == "higher" else "less"
-    return _number(infer(contrast, alternative=alternative).p_value)
+    return _number(infer(effect, alternative=alternative).p_value)
 
 
 def _verdict(metric: Metric, question: Question, numbers: Comparison) -> Verdict:
