@@ -106,18 +106,24 @@ def with_unit(text: str, unit_label: str) -> str:
     """A number with its unit: currency signs in front (``"−€1.20"``), everything else behind (``"3.1 min"``)."""
     if not unit_label or text == NONE:
         return text
-    if all(unicodedata.category(letter) == "Sc" for letter in unit_label):
+    if is_currency(unit_label):
         sign = text[0] if text[0] in (MINUS, "+") else ""
         return f"{sign}{unit_label}{text[len(sign) :]}"
     return text + unit_label if unit_label == "%" else f"{text} {unit_label}"
 
 
-def value_places(kind: str, values: Iterable[float | None], difference: float | None) -> int:
-    """Decimals for a metric's values, fine enough to see the difference between them."""
+def is_currency(unit_label: str) -> bool:
+    """Whether a unit is a currency sign."""
+    return bool(unit_label) and all(unicodedata.category(letter) == "Sc" for letter in unit_label)
+
+
+def value_places(kind: str, values: Iterable[float | None], difference: float | None, *, unit_label: str = "") -> int:
+    """Decimals for a metric's values, fine enough to see the difference between them; of money never just one."""
     scale = 100 if kind == "proportion" else 1
     finite = [abs(value) * scale for value in values if value is not None and math.isfinite(value)]
     coarse = decimals(max(finite, default=0.0), significant=3)
-    return coarse if not difference else max(coarse, min(decimals(difference * scale, significant=1), coarse + 3))
+    fine = coarse if not difference else max(coarse, min(decimals(difference * scale, significant=1), coarse + 3))
+    return 2 if fine == 1 and is_currency(unit_label) else fine
 
 
 def metric_value(value: float | None, *, kind: str, unit_label: str = "", places: int | None = None) -> str:

@@ -204,7 +204,8 @@ def _values(metric: MetricResult, control: ArmValue, treatment: ArmValue) -> tup
     base = control.mean
     gaps = [abs(arm.mean - base) for arm in metric.arms if arm.mean is not None and base is not None]
     smallest = min((gap for gap in gaps if gap > 0), default=None)
-    places = formatting.value_places(metric.kind, (arm.mean for arm in metric.arms), smallest)
+    means = [arm.mean for arm in metric.arms]
+    places = formatting.value_places(metric.kind, means, smallest, unit_label=metric.unit_label)
 
     def text(arm: ArmValue) -> str:
         if arm.mean is None:

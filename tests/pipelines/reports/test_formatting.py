@@ -107,6 +107,14 @@ def test_values_carry_their_unit(kind: str, unit: str, value: float | None, text
     assert f.metric_value(value, kind=kind, unit_label=unit) == text
 
 
+@pytest.mark.parametrize(
+    ("values", "difference", "unit", "places"),
+    [((15.48, 16.85), 1.37, "€", 2), ((15.48, 16.85), 1.37, "min", 1), ((1227.0, 1210.0), 17.0, "€", 0)],
+)
+def test_money_has_cents_or_none(values: tuple[float, ...], difference: float, unit: str, places: int) -> None:
+    assert f.value_places("mean", values, difference, unit_label=unit) == places
+
+
 def test_differences_of_proportions_are_percentage_points() -> None:
     assert f.difference(0.012, kind="proportion") == "+1.20 pp"
     assert f.difference(-0.0783, kind="mean", unit_label="€", places=2) == "−€0.08"

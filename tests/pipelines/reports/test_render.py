@@ -173,6 +173,14 @@ def test_a_blocking_check_replaces_every_verdict(samples: Any) -> None:
         assert word not in re.sub(r"\(.*?\)", "", body).split("Plan and method")[0].replace("higher is better", "")
 
 
+def test_a_reason_that_the_banner_has_told_is_not_told_again(samples: Any) -> None:
+    base = samples.blocked()
+    message = base.health[0].message
+    shown = page(replace(base, decision=replace(base.decision, reasons=(message, "Another one."))))
+    assert [text for _, text in shown.find("li")][:1] == ["Another one."]
+    assert shown.text().count(message) == 2  # the banner, and the table of health checks
+
+
 def test_a_warning_is_shown_and_blocks_nothing(samples: Any) -> None:
     warning = replace(samples.snapshot().health[0], state="warn", message="0.2% of users saw several variants.")
     shown = page(samples.snapshot(health=(warning,)))
