@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 
-from pipelines.analysis.sentences import blocked_reason, headline, waiting_reason
+from pipelines.analysis.sentences import blocked_reason, failed_names, headline, waiting_reason
 from pipelines.definitions.experiments import Experiment
 from pipelines.store.snapshot import Comparison, DecisionRecord, HealthCheck, MetricResult
 from stats.decision import decide, decide_experiment
@@ -40,11 +40,20 @@ def decision_record(
     }
     overall = decide_experiment(list(decisions.values()))
     treatment = _subject(overall, decisions, metrics)
-    better, bad = _for_and_against(metrics, treatment)
+    better, worse, unproven = _for_and_against(metrics, treatment)
     return DecisionRecord(
         decision=overall.value,
         treatment=treatment,
-        headline=headline(overall, treatment, phase=phase, end=experiment.end, better=better, bad=bad),
+        headline=headline(
+            overall,
+            treatment,
+            better=better,
+            worse=worse,
+            unproven=unproven,
+            failed=failed_names(health),
+            phase=phase,
+            end=experiment.end,
+        ),
         reasons=_reasons(experiment, overall, metrics, health, now=now),
     )
 
@@ -78,22 +87,20 @@ def _gain(metrics: Sequence[MetricResult], treatment: str) -> float:
     return -math.inf
 
 
-def _for_and_against(metrics: Sequence[MetricResult], treatment: str | None) -> tuple[list[str], list[str]]:
-    """Labels of the success metrics that got better, and of the deciding metrics that speak against a treatment."""
-    better: list[str] = []
-    bad: list[str] = []
-    for metric in metrics if treatment is not None else ():
-        verdict = _of(metric, treatment).verdict
-        if metric.role == "success" and verdict == Verdict.BETTER:
-            better.append(metric.label)
-        if (metric.role == "success" and verdict == Verdict.WORSE) or (
-            metric.role == "guardrail" and verdict not in _GOOD_GUARDRAIL
-        ):
-            bad.append(metric.label)
-    return better, bad
+def _for_and_against(metrics: Sequence[MetricResult], treatment: str | None) -> tuple[list[str], list[str], list[str]]:
+    """Labels of the success metrics that got better, the deciding ones that got worse, and unproven guardrails."""
+    if treatment is None:
+        return [], [], []
+    found = [(metric.label, metric.role, _of(metric, treatment).verdict) for metric in metrics]
+    better = [label for label, role, verdict in found if role == "success" and verdict == Verdict.BETTER]
+    worse = [
+        label for label, role, verdict in found if role != "secondary" and verdict in (Verdict.WORSE, Verdict.HARMED)
+    ]
+    unproven = [label for label, role, verdict in found if role == "guardrail" and verdict not in _GOOD_GUARDRAIL]
+    return better, worse, unproven
 
 
-def _of(metric: MetricResult, treatment: str | None) -> Comparison:
+def _of(metric: MetricResult, treatment: str) -> Comparison:
     return next(comparison for comparison in metric.comparisons if comparison.treatment == treatment)
 
 

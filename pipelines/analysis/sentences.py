@@ -78,41 +78,59 @@ def waiting_reason(phase: str, end: datetime) -> str:
 
 def blocked_reason(checks: Sequence[HealthCheck]) -> str:
     """Why there is no verdict when a health check blocks."""
-    names = " and ".join(check.name.replace("_", " ") for check in checks if check.blocks)
-    return f"Withheld: the data cannot be trusted (failed check: {names})."
+    return f"Withheld: the data cannot be trusted (failed check: {_listed(failed_names(checks))})."
+
+
+def failed_names(checks: Sequence[HealthCheck]) -> list[str]:
+    """Names of the checks that block, in words."""
+    return [check.name.replace("_", " ") for check in checks if check.blocks]
 
 
 def headline(
-    decision: Decision, treatment: str | None, *, phase: str, end: datetime, better: Sequence[str], bad: Sequence[str]
+    decision: Decision,
+    treatment: str | None,
+    *,
+    better: Sequence[str],
+    worse: Sequence[str],
+    unproven: Sequence[str],
+    failed: Sequence[str],
+    phase: str,
+    end: datetime,
 ) -> str:
-    """The decision in one sentence.
+    """The decision in one sentence; it stands beside the decision's name and does not repeat it.
 
     Parameters
     ----------
     treatment
         The treatment it is about; none for the whole experiment.
-    better, bad
-        Titles of the success metrics that got better, and of the metrics that speak against it.
+    better, worse, unproven
+        Labels of the success metrics that got better, of the deciding metrics that got worse, and of the guardrails
+        that are not proven safe.
+    failed
+        Names of the health checks that block.
     """
-    who = treatment or "the treatments"
-    against = _listed(bad)
+    gain, loss = _listed(better), _listed(worse)
     match decision:
         case Decision.DO_NOT_TRUST:
-            return "Do not trust these numbers: a health check failed."
-        case Decision.KEEP_RUNNING if phase == "planned":
-            return "The experiment has not started."
+            return f"The data cannot be trusted: failed check {_listed(failed)}."
         case Decision.KEEP_RUNNING:
-            return f"Keep running until the planned end on {date(end)}."
+            begun = "It has not started; the" if phase == "planned" else "The"
+            return f"{begun} planned end is {date(end)}, and there is no verdict before."
         case Decision.SHIP if better:
-            return f"Ship {who}: {_listed(better)} improved and no guardrail suffered beyond its tolerance."
+            return f"{treatment} improves {gain}, and no deciding metric speaks against it."
         case Decision.SHIP:
-            return f"Ship {who}: every guardrail is safe, and nothing else was to be shown."
+            return f"Every guardrail of {treatment} holds, and nothing else was to be shown."
+        case Decision.ROLL_BACK if treatment is None:
+            return "Every treatment makes a deciding metric worse."
         case Decision.ROLL_BACK:
-            return f"Roll back {who}: {against} got worse." if bad else f"Roll back {who}: every treatment does harm."
+            return f"{treatment} makes {loss} worse" + (f", although it improves {gain}." if better else ".")
+        case Decision.NEEDS_A_DECISION if worse:
+            return f"{treatment} improves {gain} and makes {loss} worse."
         case Decision.NEEDS_A_DECISION:
-            return f"{who} needs a decision: {_listed(better)} improved, but {against} speaks against it."
+            are = "is" if len(unproven) == 1 else "are"
+            return f"{treatment} improves {gain}, but {_listed(unproven)} {are} not proven safe."
         case _:
-            return "Inconclusive: the data show neither a reason to ship nor a reason to roll back."
+            return "The data show neither a reason to ship nor a reason to roll back."
 
 
 def _listed(names: Sequence[str]) -> str:

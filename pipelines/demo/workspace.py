@@ -183,7 +183,7 @@ def _ingest(workspace: Workspace, definitions: Definitions, say: Callable[[str],
         for kind in ("exposures", "events"):
             found = sorted(workspace.inbox.glob(f"{kind}_*"))
             if kind == "exposures":
-                summary = ingest_exposures(warehouse, found, known=definitions.variants)
+                summary = ingest_exposures(warehouse, found, known=definitions.variants, landed=workspace.landed)
             else:
-                summary = ingest_events(warehouse, found)
+                summary = ingest_events(warehouse, found, landed=workspace.landed)
             say(f"{kind.capitalize()}: {summary.line()}.")

@@ -100,6 +100,11 @@ DECISIONS = {
     "worse": ((5_000, 0.16, 10, 0.08), guard(), "worse", "safe", "roll_back"),
     "no clear change": ((5_000, 0.205, 10, 0.08), guard(), "no_clear_change", "safe", "inconclusive"),
 }
+HEADLINES = {
+    "ship": "new improves conversion, and no deciding metric speaks against it.",
+    "needs_a_decision": "new improves conversion, but errors is not proven safe.",
+    "inconclusive": "The data show neither a reason to ship nor a reason to roll back.",
+}
 
 
 @pytest.mark.parametrize("case", DECISIONS)
@@ -109,7 +114,11 @@ def test_verdicts_lead_to_the_decision(look, case):
     expected = {("conversion", "new"): conversion} | ({("errors", "new"): errors} if guardrails else {})
     assert verdicts(snapshot) == expected
     assert snapshot.decision.decision == decision
-    assert snapshot.decision.headline
+    if decision == "roll_back":
+        harmed = "errors worse, although it improves conversion." if errors == "harmed" else "conversion worse."
+        assert snapshot.decision.headline == f"new makes {harmed}"
+    else:
+        assert snapshot.decision.headline == HEADLINES[decision]
     assert len(snapshot.decision.reasons) == len(expected)
 
 
@@ -123,8 +132,7 @@ def test_one_success_metric_better_and_another_worse_needs_a_person(look):
     snapshot = look({"old": SAME, "new": (5_000, 0.24, 6.0, 0.1)}, success=["conversion", "revenue"])
     assert verdicts(snapshot) == {("conversion", "new"): "better", ("revenue", "new"): "worse"}
     assert snapshot.decision.decision == "needs_a_decision"
-    assert "conversion" in snapshot.decision.headline
-    assert "revenue" in snapshot.decision.headline
+    assert snapshot.decision.headline == "new improves conversion and makes revenue worse."
 
 
 def test_success_comparisons_share_alpha_and_the_others_do_not(look):
