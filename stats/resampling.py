@@ -33,7 +33,9 @@ def resampled_means(
     scheme
         ``"multinomial"``: n units drawn with replacement, **exactly**, by drawing how often each distinct value
         occurs: the work is that of the distinct values, not of the units. ``"poisson"``: every unit gets an
-        independent Poisson(1) weight, which can be done where the units live and in any order.
+        independent Poisson(1) weight, which can be done where the units live and in any order. The weighted mean is
+        linearised, ``mean + sum(w (x - mean)) / n``: dividing by the random ``sum(w)`` instead would spread the means
+        by about ``1 / (2 n)`` too much (6 % at n = 10).
 
     Returns
     -------
@@ -119,10 +121,10 @@ def _draw_means(
     values: FloatArray, counts: FloatArray, resamples: int, rng: np.random.Generator, scheme: str
 ) -> FloatArray:
     if scheme == "poisson":
+        n = counts.sum()
+        mean = counts @ values / n
         weights = rng.poisson(counts, size=(resamples, counts.size))
-        total = weights.sum(axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(np.where(total > 0, weights @ values / total, np.nan), np.float64)
+        return np.asarray(mean + weights @ (values - mean) / n, np.float64)
     n = round(float(counts.sum()))
     if n <= 4 * counts.size:  # nearly all values distinct: drawing units is cheaper than drawing counts
         units = np.repeat(values, np.rint(counts).astype(np.int64))
