@@ -82,7 +82,7 @@ def build_demo(root: Path, *, now: datetime, seed: int = SEED, progress: Callabl
     write_schemas(workspace.schemas_dir)
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     truths = read_truths()
-    _write_definitions(workspace, truths, midnight)
+    write_definitions(workspace, truths, midnight)
     definitions = load_definitions(workspace.root)
     say("Generating an online shop's logs.")
     _write_logs(workspace, definitions, truths, midnight=midnight, seed=seed)
@@ -117,8 +117,8 @@ def _clear(root: Path) -> None:
         marker.write_text(json.dumps({"made_by": "rampwise demo"}) + "\n", encoding="utf-8")
 
 
-def _write_definitions(workspace: Workspace, truths: dict[str, ExperimentTruth], midnight: datetime) -> None:
-    """Copy the definitions; generated experiments get their dates."""
+def write_definitions(workspace: Workspace, truths: dict[str, ExperimentTruth], midnight: datetime) -> None:
+    """Copy the definitions into a workspace; generated experiments get their dates."""
     (workspace.root / FILE).write_text(truths_text(), encoding="utf-8")
     source = files("pipelines.demo") / "definitions"
     for folder in (workspace.metrics_dir, workspace.experiments_dir, workspace.reports_dir):
