@@ -10,7 +10,7 @@ import streamlit as st
 from markupsafe import Markup
 from streamlit.navigation.page import Page
 
-from app.views.experiments import never_analysed
+from app.views.experiments import by_urgency, never_analysed
 from app.views.panel import panel
 from app.views.snapshots import Looks, load_looks
 from pipelines.reports import presentation
@@ -44,8 +44,8 @@ def show(*, all_experiments: Page) -> None:
     if not looks.snapshots or (asked is not None and asked not in looks.snapshots):
         _show_missing(looks, asked)
         return
-    name = asked or next(iter(looks.snapshots))
-    names = list(looks.snapshots)
+    names = [each.experiment for each in by_urgency(looks.snapshots.values())]
+    name = asked or names[0]
     # A key per experiment: the box always starts at what the address says, however the visitor came here.
     chosen = choice.selectbox(
         "Experiment",

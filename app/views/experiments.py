@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,7 +48,7 @@ def show(*, one_experiment: Page) -> None:
         _show_nothing_analysed(looks)
         return
     shown = _filtered(tuple(looks.snapshots.values()))
-    rows = [_row(snapshot) for snapshot in sorted(shown, key=_urgency)]
+    rows = [_row(snapshot) for snapshot in by_urgency(shown)]
     waiting = never_analysed(looks)
     opened = panel("experiments.html", key="list", rows=rows, waiting=waiting, unreadable=looks.unreadable)
     if opened in looks.snapshots:
@@ -96,8 +97,9 @@ def _show_nothing_analysed(looks: Looks) -> None:
     )
 
 
-def _urgency(snapshot: Snapshot) -> tuple[int, str]:
-    return URGENCY.index(Decision(snapshot.decision.decision)), snapshot.title.casefold()
+def by_urgency(snapshots: Iterable[Snapshot]) -> list[Snapshot]:
+    """The same looks, those somebody has to act on first."""
+    return sorted(snapshots, key=lambda each: (URGENCY.index(Decision(each.decision.decision)), each.title.casefold()))
 
 
 def _row(snapshot: Snapshot) -> ListRow:
