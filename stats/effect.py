@@ -60,7 +60,11 @@ class Effect:
         scale: Scale = Scale.DIFFERENCE,
         status: npt.ArrayLike = Status.OK,
     ) -> Effect:
-        """Build an Effect from anything array-like; a standard error of 0 becomes ``ZERO_VARIANCE``."""
+        """Build an Effect from anything array-like.
+
+        A standard error of 0 becomes ``ZERO_VARIANCE``; a value, standard error or degrees of freedom that is none
+        becomes ``INVALID_INPUT``, unless the status says already that a relative effect is undefined.
+        """
         v, s, d, st = np.broadcast_arrays(
             np.asarray(value, np.float64),
             np.asarray(se, np.float64),
@@ -68,6 +72,9 @@ class Effect:
             np.asarray(status, np.int8),
         )
         bad = ~np.isfinite(v) | ~np.isfinite(s) | (s < 0) | ((s != 0) & ~(d > 0))
+        undefined = bad & (st == Status.UNDEFINED_RELATIVE)
+        v, s = np.where(undefined, np.nan, v), np.where(undefined, np.nan, s)
+        bad = bad & ~undefined
         own = worst(where_status(s == 0, Status.ZERO_VARIANCE), where_status(bad, Status.INVALID_INPUT))
         status_array = np.where(st < Status.ZERO_VARIANCE, worst(st, own), st).astype(np.int8)
         return cls(value=v.copy(), se=s.copy(), df=d.copy(), scale=scale, status=status_array)
@@ -81,7 +88,7 @@ class Effect:
     @property
     def usable(self) -> npt.NDArray[np.bool_]:
         """Cells from which an interval and a p-value can be derived."""
-        return self.status < Status.ZERO_VARIANCE
+        return (self.status < Status.ZERO_VARIANCE) & np.isfinite(self.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

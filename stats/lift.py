@@ -212,8 +212,8 @@ def delta_lift(control: Moments, treatment: Moments, *, column: int = 0) -> Effe
     Notes
     -----
     Variance ``var_b / a**2 + b**2 * var_a / a**4`` for means a, b with squared standard errors var_a, var_b: Deng,
-    Knoblich and Lu (2018), KDD, equation 3. Degrees of freedom are Welch's for the linearised values. The interval is
-    too narrow on one side when the control mean is noisy; `fieller` is the default for that reason.
+    Knoblich and Lu (2018), KDD, equation 3. Degrees of freedom are Welch's of the difference. The interval is too
+    narrow on one side when the control mean is noisy; `fieller` is the default for that reason.
 
     Examples
     --------
@@ -228,9 +228,8 @@ def delta_lift(control: Moments, treatment: Moments, *, column: int = 0) -> Effe
         ratio = b / a
         part_a, part_b = share_a / (a * a) * ratio**2, share_b / (a * a)
         value, se = difference.value / np.abs(a), np.sqrt(part_a + part_b)
-    df = welch_df(part_a, control.n - 1.0, part_b, treatment.n - 1.0)
     status = _lift_status(difference.status, a, share_a)
-    return Effect.of(value, se, df, scale=Scale.RELATIVE, status=_known(status, value, se))
+    return Effect.of(value, se, difference.df, scale=Scale.RELATIVE, status=status)
 
 
 def log_lift(control: Moments, treatment: Moments, *, column: int = 0) -> Effect:
@@ -261,7 +260,7 @@ def log_lift(control: Moments, treatment: Moments, *, column: int = 0) -> Effect
     df = welch_df(part_a, control.n - 1.0, part_b, treatment.n - 1.0)
     undefined = where_status(~(ratio > 0), Status.UNDEFINED_RELATIVE)
     status = worst(_lift_status(difference.status, a, share_a), undefined)
-    return Effect.of(value, se, df, scale=Scale.LOG_RATIO, status=_known(status, value, se))
+    return Effect.of(value, se, df, scale=Scale.LOG_RATIO, status=status)
 
 
 def lift_of(inference: Inference, *, decreasing: npt.ArrayLike = False) -> Inference:
@@ -289,12 +288,6 @@ def _lift_status(status: StatusArray, baseline: FloatArray, variance: FloatArray
     with np.errstate(invalid="ignore"):
         noisy = ~(np.sqrt(variance) <= CONTROL_CV_LIMIT * np.abs(baseline)) | (baseline == 0)
     return worst(status, where_status(noisy & (np.asarray(status) < Status.ZERO_VARIANCE), Status.UNDEFINED_RELATIVE))
-
-
-def _known(status: StatusArray, value: FloatArray, se: FloatArray) -> StatusArray:
-    """An undefined ratio is UNDEFINED_RELATIVE, not an invalid input, but it must not be inferred from."""
-    undefined = ~np.isfinite(value) | ~np.isfinite(se)
-    return np.where(undefined & (status < Status.ZERO_VARIANCE), np.int8(Status.UNDEFINED_RELATIVE), status)
 
 
 _Terms: TypeAlias = tuple[FloatArray, FloatArray, FloatArray, FloatArray]

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from stats.brent import uniroot
 from stats.comparisons import ComparisonOptions, Comparisons, check_positive, check_power, check_rate
 from stats.errors import OutOfRangeError, check_choice
 from stats.power import REFERENCES, power_proportions, rejection_probability
@@ -15,6 +16,8 @@ from stats.roots import increasing_root
 from stats.status import FloatArray
 
 DIRECTIONS = ("increase", "decrease")
+DIGITS = ("full", "r")
+_R_CERTAIN = 37.62
 
 
 def minimum_effect_means(
@@ -24,6 +27,7 @@ def minimum_effect_means(
     power: npt.ArrayLike = 0.8,
     sd_treatment: npt.ArrayLike | None = None,
     reference: str = "t",
+    digits: str = "full",
     **comparison: Unpack[ComparisonOptions],
 ) -> FloatArray:
     """Smallest difference of means that is found with the wanted power.
@@ -38,6 +42,9 @@ def minimum_effect_means(
         Probability of a significant result at that effect, in (0, 1).
     reference
         ``"t"`` (noncentral t) or ``"normal"`` (closed form).
+    digits
+        ``"full"``, or ``"r"``: stopped where R's ``power.t.test`` stops, after about four digits (reference ``"t"``
+        only; one cell at a time).
     **comparison
         ``alpha=0.05, sides="two-sided", treatments=1, allocation=1.0, correction="bonferroni"``; see
         `stats.comparisons.Comparisons`.
@@ -63,6 +70,7 @@ def minimum_effect_means(
     """
     rule = Comparisons(**comparison)
     check_choice("reference", reference, REFERENCES)
+    check_choice("digits", digits, DIGITS)
     wanted, spread, n = check_power(power), check_positive("sd", sd), check_positive("n_control", n_control)
     other = spread if sd_treatment is None else check_positive("sd_treatment", sd_treatment)
     se = np.sqrt(spread**2 / n + other**2 / (n * rule.allocation))
@@ -76,10 +84,30 @@ def minimum_effect_means(
     if not (df > 0).all():
         raise OutOfRangeError("n_control", n_control, "large enough for more than two units over both arms")
     shift, df, wanted = np.broadcast_arrays(normal, df, wanted)
+    if digits == "r":
+        return _as_r(spread, np.broadcast_to(se / spread, shift.shape), df, wanted, rule)
     root = increasing_root(
         lambda delta: rejection_probability(delta, df, rule) - wanted, np.full(shift.shape, 1e-9), 1.2 * shift + 1.0
     )
     return np.asarray(root * se, np.float64)
+
+
+def _as_r(spread: FloatArray, unit_se: FloatArray, df: FloatArray, power: FloatArray, rule: Comparisons) -> FloatArray:
+    """R searches from 1e-7 to 1e7 standard deviations, without the tail of the other direction."""
+    result = np.empty(df.shape)
+    one_sided = rule.critical(df)
+    spread = np.broadcast_to(spread, df.shape)
+    for i in np.ndindex(df.shape):
+        cell = (spread[i], unit_se[i], df[i], one_sided[i], power[i])
+
+        def shortfall(effect: float, cell: tuple[float, ...] = cell) -> float:
+            sd, se, nu, critical, wanted = cell
+            shift = effect / (sd * se)
+            # Beyond 37.62 R takes the tail for 1.
+            return 1.0 - wanted if shift > _R_CERTAIN else float(special.nctdtr(nu, -shift, -critical)) - wanted
+
+        result[i] = uniroot(shortfall, 1e-7 * float(spread[i]), 1e7 * float(spread[i]))
+    return result
 
 
 def minimum_effect_proportions(

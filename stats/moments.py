@@ -7,18 +7,15 @@ last axis: a metric's numerator, denominator and covariates.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from stats.cancellation import SMALLEST_SQUARE, status_of_contrast, status_of_numbers, status_of_sums
 from stats.errors import StatsError
+from stats.exact_sums import column_sums, ratio, two_sum, weighted_mean
 from stats.status import FloatArray, Status, StatusArray, where_status, worst
-
-# A variance that is left over from a cancellation keeps log2(raw / centred) bits fewer than it had. Below six
-# correct digits a figure is not shown: 1e6 * 2**-52 of the raw sum is where those six digits end.
-_CORRECT_DIGITS = 1e6
-_EPSILON = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,6 +32,9 @@ class Moments:
         Centred cross-products ``sum((x_i - mean_i) * (x_j - mean_j))``, shape ``cells + (k, k)``.
     status
         `Status` per cell, shape ``cells``.
+    residue
+        What rounding took from the mean: ``mean + residue`` is the mean to twice the precision, so that cells at 1e9
+        with a spread of 1e-3 merge and compare exactly. 0 unless given.
 
     Examples
     --------
@@ -47,9 +47,12 @@ class Moments:
     mean: FloatArray
     cross: FloatArray
     status: StatusArray
+    residue: FloatArray = field(default_factory=lambda: np.zeros(()))
 
     def __post_init__(self) -> None:
         """Check that the shapes belong together."""
+        if self.residue.shape != self.mean.shape:
+            object.__setattr__(self, "residue", np.broadcast_to(self.residue, self.mean.shape))
         cells, columns = self.n.shape, self.mean.shape[-1] if self.mean.ndim else 0
         expected = (cells, (*cells, columns), (*cells, columns, columns), cells)
         found = (self.n.shape, self.mean.shape, self.cross.shape, self.status.shape)
@@ -80,7 +83,8 @@ class Moments:
         Notes
         -----
         The corrected two-pass algorithm, Chan, Golub and LeVeque (1983), The American Statistician 37:242-247,
-        equation 1.7: exact to a few units in the last place also at values of 1e9 with a spread of 1e-3.
+        equation 1.7, around a mean summed in twice the precision: good to a few units in the last place also at
+        values of 1e9 with a spread of 1e-3. Squares beyond the range of a double are ``PRECISION_LOSS``.
         """
         rows = np.asarray(values, dtype=np.float64)
         rows = rows[:, np.newaxis] if rows.ndim == 1 else rows
@@ -91,13 +95,17 @@ class Moments:
             return cls._unusable(float(n), k, Status.INVALID_INPUT)
         if n == 0:
             return cls._unusable(0.0, k, Status.INSUFFICIENT_DATA, cross=0.0)
-        origin = rows[0]
-        shifted = rows - origin
-        centre = shifted.mean(axis=0)
-        centred = shifted - centre
-        drift = centred.sum(axis=0)
-        cross = centred.T @ centred - np.outer(drift, drift) / n
-        return cls._checked(np.float64(n), origin + (centre + drift / n), cross)
+        mean, residue = ratio(*column_sums(rows), np.asarray(n, np.float64))
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            centred = rows - mean - residue
+            drift = centred.sum(axis=0)
+            cross = centred.T @ centred - np.outer(drift, drift) / n
+        # Out of the range of a double: squares that overflow, or vanish although the values differ.
+        constant = (rows == rows[0]).all(axis=0)
+        vanished = (np.diagonal(cross) < SMALLEST_SQUARE) & ~constant
+        cross = np.where(constant[:, np.newaxis] | constant, 0.0, cross)
+        status = where_status(vanished.any() or not np.isfinite(cross).all(), Status.PRECISION_LOSS)
+        return cls._checked(np.float64(n), mean, cross, status, residue)
 
     @classmethod
     def from_counts(cls, successes: npt.ArrayLike, n: npt.ArrayLike) -> Moments:
@@ -159,14 +167,9 @@ class Moments:
             cross = raw - shifted[..., :, np.newaxis] * offset[..., np.newaxis, :]
         cross = np.where((count == 0)[..., np.newaxis, np.newaxis], 0.0, cross)
         centred, uncentred = _diagonal(cross), _diagonal(raw)
-        # Summation error grows with n; the largest rounding a well-behaved sum leaves is sqrt(n) ulps.
-        noise = _EPSILON * np.abs(uncentred)
-        impossible = (centred < -4.0 * noise * np.maximum(count, 1.0)[..., np.newaxis]).any(axis=-1)
-        # A constant column leaves a residue of pure rounding. It is a loss unless it is exactly zero.
-        lost = ((centred != 0) & (np.abs(centred) < _CORRECT_DIGITS * noise)).any(axis=-1)
-        status = worst(where_status(lost, Status.PRECISION_LOSS), where_status(impossible, Status.INVALID_INPUT))
-        mean = np.broadcast_to(np.asarray(origin, np.float64), offset.shape) + offset
-        return cls._checked(count.copy(), mean, cross, status)
+        status = status_of_sums(centred, uncentred, count)
+        mean, residue = two_sum(np.broadcast_to(np.asarray(origin, np.float64), offset.shape), offset)
+        return cls._checked(count.copy(), mean, cross, status, residue)
 
     @classmethod
     def _unusable(cls, n: float, k: int, status: Status, *, cross: float = np.nan) -> Moments:
@@ -179,17 +182,17 @@ class Moments:
 
     @classmethod
     def _checked(
-        cls, n: npt.ArrayLike, mean: FloatArray, cross: FloatArray, status: npt.ArrayLike = Status.OK
+        cls,
+        n: npt.ArrayLike,
+        mean: FloatArray,
+        cross: FloatArray,
+        status: npt.ArrayLike = Status.OK,
+        residue: FloatArray | float = 0.0,
     ) -> Moments:
         """Attach the status that the numbers themselves call for."""
         count = np.asarray(n, np.float64)
-        finite = np.isfinite(mean).all(axis=-1) & np.isfinite(cross).all(axis=(-2, -1))
-        negative = (_diagonal(cross) < 0).any(axis=-1)
-        bad = ~np.isfinite(count) | (count < 0) | ((count > 0) & (~finite | negative))
-        combined = worst(
-            status, where_status(count == 0, Status.INSUFFICIENT_DATA), where_status(bad, Status.INVALID_INPUT)
-        )
-        return cls(n=count, mean=mean, cross=cross, status=np.broadcast_to(combined, count.shape).copy())
+        combined = status_of_numbers(count, mean, cross, np.asarray(status, np.int8))
+        return cls(n=count, mean=mean, cross=cross, status=combined, residue=np.asarray(residue, np.float64))
 
     def __add__(self, other: Moments) -> Moments:
         """Moments of the union of two disjoint groups of units, cell by cell (cells broadcast).
@@ -197,28 +200,34 @@ class Moments:
         Chan, Golub and LeVeque (1983), equation 2.1. An empty group changes nothing.
         """
         n = self.n + other.n
-        with np.errstate(invalid="ignore", divide="ignore"):
-            share = np.where(n > 0, other.n / n, 0.0)[..., np.newaxis]
+        none, other_none = (self.n == 0)[..., np.newaxis], (other.n == 0)[..., np.newaxis]
+        first, first_rest = np.where(none, other.mean, self.mean), np.where(none, other.residue, self.residue)
+        second, second_rest = (
+            np.where(other_none, self.mean, other.mean),
+            np.where(other_none, self.residue, other.residue),
+        )
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             weight = np.where(n > 0, self.n * (other.n / n), 0.0)[..., np.newaxis, np.newaxis]
-        empty, other_empty = (self.n == 0)[..., np.newaxis], (other.n == 0)[..., np.newaxis]
-        delta = np.where(empty | other_empty, 0.0, other.mean - self.mean)
-        base = np.where(empty, other.mean, self.mean)
-        mean = base + delta * share
-        cross = self.cross + other.cross + weight * (delta[..., :, np.newaxis] * delta[..., np.newaxis, :])
+            gap, gap_rest = two_sum(second, -first)
+            delta = gap + (gap_rest + (second_rest - first_rest))
+            delta = np.where(none | other_none, 0.0, delta)
+            mean, residue = weighted_mean((self.n, first, first_rest), (other.n, second, second_rest), n)
+            cross = self.cross + other.cross + weight * (delta[..., :, np.newaxis] * delta[..., np.newaxis, :])
         either = worst(_not_empty(self.status), _not_empty(other.status))
         status = worst(either, where_status(n == 0, Status.INSUFFICIENT_DATA))
-        return Moments(n=n, mean=mean, cross=cross, status=status)
+        overflow = (n > 0) & ~np.isfinite(cross).all(axis=(-2, -1)) & (status == Status.OK)
+        status = worst(status, where_status(overflow, Status.PRECISION_LOSS))
+        return Moments(n=n, mean=mean, cross=cross, status=status, residue=residue)
 
     def __getitem__(self, index: object) -> Moments:
         """Cells by any numpy index on the cell axes (columns are kept whole)."""
         key: tuple[object, ...] = index if isinstance(index, tuple) else (index,)
         return Moments(
             n=np.asarray(self.n[key]),  # type: ignore[index]  # any numpy index
-            mean=self.mean[(*key, ...)] if Ellipsis not in key else self.mean[(*key, slice(None))],  # type: ignore[index]
-            cross=self.cross[(*key, ...)]  # type: ignore[index]
-            if Ellipsis not in key
-            else self.cross[(*key, slice(None), slice(None))],  # type: ignore[index]
+            mean=_column_cells(self.mean, key, 1),
+            cross=_column_cells(self.cross, key, 2),
             status=np.asarray(self.status[key]),  # type: ignore[index]
+            residue=_column_cells(self.residue, key, 1),
         )
 
     def variance(self, column: int = 0) -> FloatArray:
@@ -240,7 +249,9 @@ class Moments:
         """Keep the named columns, in that order."""
         chosen = list(columns)
         cross = self.cross[..., chosen, :][..., :, chosen]
-        return Moments(n=self.n, mean=self.mean[..., chosen], cross=cross, status=self.status)
+        return Moments(
+            n=self.n, mean=self.mean[..., chosen], cross=cross, status=self.status, residue=self.residue[..., chosen]
+        )
 
     def contrast(self, weights: npt.ArrayLike) -> Moments:
         """Moments of linear combinations of the columns.
@@ -250,37 +261,54 @@ class Moments:
         weights
             Shape ``(k,)`` for one combination, ``(m, k)`` for m of them, or with leading cell axes:
             ``cells + (m, k)``. The result has m columns.
+
+        Notes
+        -----
+        A variance that the combination cancels to pure rounding is 0; one with fewer than six correct digits left is
+        ``PRECISION_LOSS``.
         """
         matrix = np.asarray(weights, np.float64)
         matrix = matrix[np.newaxis, :] if matrix.ndim == 1 else matrix
-        mean = np.einsum("...mk,...k->...m", matrix, self.mean)
-        cross = np.einsum("...ik,...kl,...jl->...ij", matrix, self.cross, matrix)
-        return Moments(n=self.n, mean=mean, cross=cross, status=self.status)
+        with np.errstate(invalid="ignore", over="ignore"):
+            mean = np.einsum("...mk,...k->...m", matrix, self.mean)
+            residue = np.einsum("...mk,...k->...m", matrix, self.residue)
+            cross = np.einsum("...ik,...kl,...jl->...ij", matrix, self.cross, matrix)
+            scale = np.einsum("...ik,...kl,...il->...i", np.abs(matrix), np.abs(self.cross), np.abs(matrix))
+        nothing, lost = status_of_contrast(_diagonal(cross), scale)
+        cross = np.where(nothing[..., :, np.newaxis] | nothing[..., np.newaxis, :], 0.0, cross)
+        status = worst(self.status, where_status(lost, Status.PRECISION_LOSS))
+        shape = mean.shape[:-1]
+        return Moments(
+            n=np.broadcast_to(self.n, shape).copy(),
+            mean=mean,
+            cross=cross,
+            status=np.broadcast_to(status, shape).copy(),
+            residue=np.where(np.isfinite(residue), residue, 0.0),
+        )
 
     def cumulative(self, axis: int = 0) -> Moments:
         """Running merge along one axis of cells, for example days; the last slice is the total."""
         position = axis % self.n.ndim
-        index = [slice(None)] * self.n.ndim
-
-        def day(i: int) -> Moments:
-            index[position] = slice(i, i + 1)
-            return self[tuple(index)]
-
-        parts = [day(0)] if self.n.shape[position] else []
+        before: tuple[slice, ...] = (slice(None),) * position
+        parts = [self[(*before, slice(0, 1))]] if self.n.shape[position] else []
         for i in range(1, self.n.shape[position]):
-            parts.append(parts[-1] + day(i))
+            parts.append(parts[-1] + self[(*before, slice(i, i + 1))])
         return concatenate(parts, axis=position) if parts else self
 
     def total(self, axis: int = 0) -> Moments:
         """Merge all cells along one axis."""
         position = axis % self.n.ndim
-        index: list[object] = [slice(None)] * self.n.ndim
-        index[position] = 0
-        result = self[tuple(index)]
-        for i in range(1, self.n.shape[position]):
-            index[position] = i
-            result = result + self[tuple(index)]
-        return result
+        before: tuple[slice, ...] = (slice(None),) * position
+        result = self
+        if not self.n.shape[position]:
+            raise StatsError(f"axis {axis} has no cell to merge.")
+        # A balanced tree: rounding grows with the logarithm of the number of cells.
+        while result.n.shape[position] > 1:
+            pairs = result.n.shape[position] // 2
+            merged = result[(*before, slice(0, 2 * pairs, 2))] + result[(*before, slice(1, 2 * pairs, 2))]
+            rest = result[(*before, slice(2 * pairs, None))]
+            result = concatenate([merged, rest], axis=position) if rest.n.shape[position] else merged
+        return result[(*before, 0)]
 
 
 def concatenate(parts: Sequence[Moments], axis: int = 0) -> Moments:
@@ -290,6 +318,7 @@ def concatenate(parts: Sequence[Moments], axis: int = 0) -> Moments:
         n=np.concatenate([p.n for p in parts], axis=position),
         mean=np.concatenate([p.mean for p in parts], axis=position),
         cross=np.concatenate([p.cross for p in parts], axis=position),
+        residue=np.concatenate([p.residue for p in parts], axis=position),
         status=np.concatenate([p.status for p in parts], axis=position),
     )
 
@@ -300,6 +329,7 @@ def stack(parts: Sequence[Moments]) -> Moments:
         n=np.stack([p.n for p in parts]),
         mean=np.stack([p.mean for p in parts]),
         cross=np.stack([p.cross for p in parts]),
+        residue=np.stack([p.residue for p in parts]),
         status=np.stack([p.status for p in parts]),
     )
 
@@ -310,3 +340,9 @@ def _diagonal(matrix: FloatArray) -> FloatArray:
 
 def _not_empty(status: StatusArray) -> StatusArray:
     return np.where(status == Status.INSUFFICIENT_DATA, np.int8(Status.OK), status).astype(np.int8)
+
+
+def _column_cells(values: FloatArray, key: tuple[object, ...], axes: int) -> FloatArray:
+    """Index the cell axes and keep the column axes."""
+    full = (*key, *(slice(None),) * axes) if Ellipsis in key else (*key, ...)
+    return np.asarray(values[full])  # type: ignore[index]

@@ -162,11 +162,15 @@ def minimum_effect(inputs: dict[str, Any], case: dict[str, Any]) -> dict[str, An
     baseline = inputs.get("baseline")
     sd = np.sqrt(baseline["var"]) if baseline else inputs["sd"]
     n = inputs["n_per_arm"] if "n_per_arm" in inputs else inputs["n_total"] / (1.0 + rule["allocation"])
-    t, z = (
-        minimum_effect_means(sd, n, power=inputs["power"], reference=reference, **rule) for reference in ("t", "normal")
-    )
-    result = {"mde_t": t, "mde_z": z, "mde": t}
-    return {**result, "relative_mde": t / baseline["mean"]} if baseline else result
+    # The tables' t answers are what power.t.test prints, four digits: the option that stops where R stops.
+    t = minimum_effect_means(sd, n, power=inputs["power"], digits="r", **rule)
+    z = minimum_effect_means(sd, n, power=inputs["power"], reference="normal", **rule)
+    exact = minimum_effect_means(sd, n, power=inputs["power"], **rule)
+    assert abs(exact / t - 1) < 2e-3
+    result = {"mde_t": t, "mde_z": z, "mde": exact}
+    if baseline is None:
+        return result
+    return {**result, "relative_mde": exact / baseline["mean"]}
 
 
 ADAPTERS = {

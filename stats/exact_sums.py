@@ -1,0 +1,87 @@
+"""Sums and products that keep their rounding error: a value and its residue, together good for about 32 digits."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from stats.status import FloatArray
+
+_SPLIT = 134217729.0  # 2**27 + 1
+# Beyond this the split of a factor would overflow; the error of the product is then taken as 0.
+_LARGEST = 1e290
+
+
+def two_sum(a: npt.ArrayLike, b: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Rounded sum and its exact error (Knuth 1969, volume 2, section 4.2.2, theorem B)."""
+    x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = np.asarray(x + y, np.float64)
+        other = total - x
+        error = (x - (total - other)) + (y - other)
+    return total, np.where(np.isfinite(error), error, 0.0)
+
+
+def two_product(a: npt.ArrayLike, b: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Rounded product and its exact error (Dekker 1971, Numerische Mathematik 18:224-242)."""
+    x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+        product = np.asarray(x * y, np.float64)
+        x_high, y_high = _high(x), _high(y)
+        x_low, y_low = x - x_high, y - y_high
+        error = ((x_high * y_high - product) + x_high * y_low + x_low * y_high) + x_low * y_low
+    sound = np.isfinite(error) & (np.abs(product) < _LARGEST)
+    return product, np.where(sound, error, 0.0)
+
+
+def _high(x: FloatArray) -> FloatArray:
+    scaled = _SPLIT * x
+    return np.asarray(scaled - (scaled - x), np.float64)
+
+
+def column_sums(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Sums over the first axis and their residues, by a tree of `two_sum`.
+
+    Notes
+    -----
+    As if summed in twice the precision: Ogita, Rump and Oishi (2005), SIAM Journal on Scientific Computing
+    26:1955-1988.
+    """
+    if rows.shape[0] == 0:
+        return np.zeros(rows.shape[1:]), np.zeros(rows.shape[1:])
+    values, errors = rows, np.zeros(rows.shape)
+    while values.shape[0] > 1:
+        pairs = values.shape[0] // 2
+        total, error = two_sum(values[: 2 * pairs : 2], values[1 : 2 * pairs : 2])
+        error = error + errors[: 2 * pairs : 2] + errors[1 : 2 * pairs : 2]
+        values = np.concatenate([total, values[2 * pairs :]])
+        errors = np.concatenate([error, errors[2 * pairs :]])
+    return two_sum(values[0], errors[0])
+
+
+def ratio(total: FloatArray, residue: FloatArray, n: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """``(total + residue) / n`` as a value and its residue."""
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        value = np.asarray(total / n, np.float64)
+        product, error = two_product(value, n)
+        rest = ((total - product) - error + residue) / n
+    return two_sum(value, np.where(np.isfinite(rest), rest, 0.0))
+
+
+Weighted: TypeAlias = tuple[FloatArray, FloatArray, FloatArray]
+
+
+def weighted_mean(first: Weighted, second: Weighted, n: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean of the union with its residue; each part is a count, a mean and its residue."""
+    (n_a, mean_a, rest_a), (n_b, mean_b, rest_b) = first, second
+    n_a, n_b, n = n_a[..., np.newaxis], n_b[..., np.newaxis], n[..., np.newaxis]
+    product_a, error_a = two_product(n_a, mean_a)
+    product_b, error_b = two_product(n_b, mean_b)
+    total, error = two_sum(product_a, product_b)
+    mean, residue = ratio(total, error + error_a + error_b + n_a * rest_a + n_b * rest_b, n)
+    # A product that overflows: the plain weighted mean, whose parts are of the size of the means.
+    plain = mean_a + (mean_b - mean_a) * (n_b / n)
+    sound = np.isfinite(mean)
+    return np.where(sound, mean, plain), np.where(sound, residue, 0.0)
