@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stats.effect import Effect
+from stats.exact_sums import two_sum
 from stats.moments import Moments
 from stats.status import FloatArray, Status, StatusArray, where_status, worst
 
@@ -44,12 +45,11 @@ def welch(control: Moments, treatment: Moments, *, column: int = 0) -> Effect:
     >>> round(float(result.value), 3), round(float(result.low), 3), round(float(result.high), 3)
     (2.0, 0.459, 3.541)
     """
-    mean_a, mean_b = control.mean[..., column], treatment.mean[..., column]
     share_a, share_b = mean_variance(control, column=column), mean_variance(treatment, column=column)
-    with np.errstate(invalid="ignore", over="ignore"):
-        value, se = mean_b - mean_a, _hypot_sum(share_a, share_b)
+    se = np.hypot(np.sqrt(share_a), np.sqrt(share_b))
     df = welch_df(share_a, control.n - 1.0, share_b, treatment.n - 1.0)
-    return Effect.of(value, se, df, status=_status(control, treatment, se, mean_a, mean_b))
+    value = mean_difference(control, treatment, column=column)
+    return Effect.of(value, se, df, status=_status(control, treatment, se, column))
 
 
 def student(control: Moments, treatment: Moments, *, column: int = 0) -> Effect:
@@ -78,12 +78,12 @@ def student(control: Moments, treatment: Moments, *, column: int = 0) -> Effect:
     >>> float(effect.value), round(float(effect.se), 4), float(effect.df)
     (2.0, 1.291, 4.0)
     """
-    mean_a, mean_b = control.mean[..., column], treatment.mean[..., column]
     df = control.n + treatment.n - 2.0
     with np.errstate(invalid="ignore", divide="ignore"):
         pooled = (control.cross[..., column, column] + treatment.cross[..., column, column]) / df
         se = np.sqrt(pooled / control.n + pooled / treatment.n)
-    return Effect.of(mean_b - mean_a, se, df, status=_status(control, treatment, se, mean_a, mean_b))
+    value = mean_difference(control, treatment, column=column)
+    return Effect.of(value, se, df, status=_status(control, treatment, se, column))
 
 
 def mean_variance(moments: Moments, *, column: int = 0) -> FloatArray:
@@ -117,15 +117,18 @@ def welch_df(share_a: npt.ArrayLike, df_a: npt.ArrayLike, share_b: npt.ArrayLike
         return np.asarray(1.0 / (weight * weight / nu_a + rest * rest / nu_b), np.float64)
 
 
-def _hypot_sum(a: FloatArray, b: FloatArray) -> FloatArray:
-    return np.asarray(np.hypot(np.sqrt(a), np.sqrt(b)), np.float64)
+def mean_difference(control: Moments, treatment: Moments, *, column: int = 0) -> FloatArray:
+    """Treatment's mean minus control's, with what rounding took from either mean."""
+    gap, rest = two_sum(treatment.mean[..., column], -control.mean[..., column])
+    return np.asarray(gap + (rest + (treatment.residue[..., column] - control.residue[..., column])), np.float64)
 
 
-def _status(
-    control: Moments, treatment: Moments, se: FloatArray, mean_a: FloatArray, mean_b: FloatArray
-) -> StatusArray:
+def _status(control: Moments, treatment: Moments, se: FloatArray, column: int) -> StatusArray:
     few = where_status((control.n < 2) | (treatment.n < 2), Status.INSUFFICIENT_DATA)
+    # A mean without a residue is only known to half a unit in its last place.
+    plain = [
+        np.where(arm.residue[..., column] == 0, np.abs(arm.mean[..., column]), 0.0) for arm in (control, treatment)
+    ]
     with np.errstate(invalid="ignore"):
-        rounding = _EPSILON * np.maximum(np.abs(mean_a), np.abs(mean_b))
-        lost = where_status((se > 0) & (se < rounding), Status.PRECISION_LOSS)
+        lost = where_status((se > 0) & (se < _EPSILON * np.maximum(*plain)), Status.PRECISION_LOSS)
     return worst(control.status, treatment.status, few, lost)

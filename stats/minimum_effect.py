@@ -98,7 +98,7 @@ def _as_r(spread: FloatArray, unit_se: FloatArray, df: FloatArray, power: FloatA
     one_sided = rule.critical(df)
     spread = np.broadcast_to(spread, df.shape)
     for i in np.ndindex(df.shape):
-        cell = (spread[i], unit_se[i], df[i], one_sided[i], power[i])
+        cell = tuple(float(v[i]) for v in (spread, unit_se, df, one_sided, power))
 
         def shortfall(effect: float, cell: tuple[float, ...] = cell) -> float:
             sd, se, nu, critical, wanted = cell
