@@ -150,10 +150,18 @@ def contrast_checked(moments: Moments, weights: npt.ArrayLike) -> Moments:
         Shape ``cells + (m, k)``.
     """
     matrix = np.asarray(weights, np.float64)
+    variance = np.diagonal(moments.cross, axis1=-2, axis2=-1)
+    # A missing column may only spoil the combinations it is part of: 0 times NaN would spoil them all.
+    no_mean, no_cross = (
+        ((matrix != 0) & ~np.isfinite(part)[..., np.newaxis, :]).any(axis=-1) for part in (moments.mean, variance)
+    )
+    known = np.where(np.isfinite(moments.cross), moments.cross, 0.0)
     with np.errstate(invalid="ignore", over="ignore"):
-        mean = np.einsum("...mk,...k->...m", matrix, moments.mean)
-        cross = np.einsum("...ik,...kl,...jl->...ij", matrix, moments.cross, matrix)
-        scale = np.einsum("...ik,...kl,...il->...i", np.abs(matrix), np.abs(moments.cross), np.abs(matrix))
+        mean = np.einsum("...mk,...k->...m", matrix, np.where(np.isfinite(moments.mean), moments.mean, 0.0))
+        cross = np.einsum("...ik,...kl,...jl->...ij", matrix, known, matrix)
+        scale = np.einsum("...ik,...kl,...il->...i", np.abs(matrix), np.abs(known), np.abs(matrix))
+    mean = np.where(no_mean, np.nan, mean)
+    cross = np.where(no_cross[..., :, np.newaxis] | no_cross[..., np.newaxis, :], np.nan, cross)
     diagonal = np.diagonal(cross, axis1=-2, axis2=-1)
     nothing = np.abs(diagonal) <= _ROUNDING * scale
     lost = (~nothing & (diagonal < _SIX_DIGITS * scale)).any(axis=-1)
