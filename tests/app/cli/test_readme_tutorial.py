@@ -47,5 +47,31 @@ def test_the_tutorial_leads_from_nothing_to_a_decision(tmp_path):
     assert "Shorter sign-up page" in report
 
 
+FRAMES = """\
+import pandas as pd
+
+times = pd.to_datetime(["2025-03-04T10:00:00Z"] * 2)
+exposures_frame = pd.DataFrame(
+    {"experiment": "signup_page", "unit_id": ["x1", "x2"], "variant": "three_fields", "exposed_at": times}
+)
+events_frame = pd.DataFrame({"unit_id": ["x1", "x1"], "event": "signup", "occurred_at": times})
+"""
+
+
+def test_the_python_example_loads_frames(rampwise, tmp_path):
+    assert rampwise("init", tmp_path / "my-team").exit_code == 0
+    example = (
+        README.read_text(encoding="utf-8").split("\nThe same from Python")[1].split("```python\n")[1].split("```")[0]
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", FRAMES + example], check=False, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "read 2 = 2 accepted + 0 duplicates + 0 rejected",
+        "read 2 = 1 accepted + 1 duplicates + 0 rejected",
+    ]
+
+
 def test_the_tutorial_ends_with_the_dashboard():
     assert blocks()[-1] == ("console", "$ rampwise dashboard\n")
