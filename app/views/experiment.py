@@ -113,7 +113,7 @@ def _show_missing(looks: Looks, asked: str | None) -> None:
         title, text = "Nothing has been analysed yet", "Run `rampwise analyze`, then reload this page."
     elif asked in looks.unreadable:
         title, text = f"{asked} cannot be shown", looks.unreadable[asked]
-    elif asked in never_analysed(looks):
+    elif asked in never_analysed(looks)[0]:
         title, text = f"{asked} was never analysed", f"Run `rampwise analyze {asked}`, then reload this page."
     else:
         near = get_close_matches(asked, looks.snapshots, n=1)

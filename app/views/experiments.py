@@ -49,8 +49,10 @@ def show(*, one_experiment: Page) -> None:
         return
     shown = _filtered(tuple(looks.snapshots.values()))
     rows = [_row(snapshot) for snapshot in by_urgency(shown)]
-    waiting = never_analysed(looks)
-    opened = panel("experiments.html", key="list", rows=rows, waiting=waiting, unreadable=looks.unreadable)
+    waiting, mistakes = never_analysed(looks)
+    opened = panel(
+        "experiments.html", key="list", rows=rows, waiting=waiting, mistakes=mistakes, unreadable=looks.unreadable
+    )
     if opened in looks.snapshots:
         st.switch_page(one_experiment, query_params={"experiment": opened})
 
@@ -69,20 +71,22 @@ def _filtered(snapshots: tuple[Snapshot, ...]) -> tuple[Snapshot, ...]:
     return tuple(snapshot for snapshot in snapshots if chosen == ALL or labels[chosen] == snapshot.phase)
 
 
-def never_analysed(looks: Looks) -> tuple[str, ...]:
-    """Experiments that are defined but have no snapshot; none where the definitions have mistakes."""
+def never_analysed(looks: Looks) -> tuple[tuple[str, ...], int]:
+    """Experiments that are defined but have no snapshot, and how many mistakes keep the definitions from loading."""
     try:
         defined = load_definitions(looks.workspace.root).experiments
-    except DefinitionError:
-        return ()
-    return tuple(sorted(name for name in defined if name not in looks.snapshots and name not in looks.unreadable))
+    except DefinitionError as error:
+        return (), len(error.problems)
+    return tuple(sorted(name for name in defined if name not in looks.snapshots and name not in looks.unreadable)), 0
 
 
 def _show_nothing_analysed(looks: Looks) -> None:
-    waiting = never_analysed(looks)
-    defined = (
-        f"Defined and waiting: {', '.join(waiting)}." if waiting else "No experiment is defined in this workspace yet."
-    )
+    waiting, mistakes = never_analysed(looks)
+    defined = "No experiment is defined in this workspace yet."
+    if waiting:
+        defined = f"Defined and waiting: {', '.join(waiting)}."
+    elif mistakes:
+        defined = f"Its definitions have {mistakes} mistake{'s' if mistakes > 1 else ''}: run `rampwise validate`."
     panel(
         "state.html",
         key="nothing",

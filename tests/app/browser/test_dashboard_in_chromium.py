@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,20 @@ HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 LOOPBACK_NAMES = {"127.0.0.1", "localhost"}
 SCRIPTS = Path(__file__).resolve().parents[3] / "app" / "views"
 
+DIRTY = (
+    '<p onclick="touched=1">text</p><img src=x onerror="touched=1"><script>touched=1</script>'
+    '<svg onload="touched=1"><circle r="3"></circle><foreignObject><b>x</b></foreignObject></svg>'
+    '<iframe src="/"></iframe><a href="javascript:touched=1">bad</a><a href="//elsewhere.example/">out</a>'
+    '<a href="experiment?experiment=fine">good</a><form action="/x"><input></form>'
+)
+
 CONTRASTS = """() => {
   const parse = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
   const luminance = (rgb) => { const [r, g, b] = rgb.slice(0, 3).map((v) => v / 255)
     .map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126*r + 0.7152*g + 0.0722*b; };
   const parent = (node) => node.parentElement || (node.getRootNode().host ?? null);
-  const behind = (node) => { for (let n = node; n; n = parent(n)) { const c = parse(getComputedStyle(n).backgroundColor);
+  const behind = (node) => { for (let n = node; n; n = parent(n)) {
+    const c = parse(getComputedStyle(n).backgroundColor);
     if (c.length === 3 || c[3] > 0.99) return c; } return [255, 255, 255]; };
   const found = [];
   const roots = [...document.querySelectorAll("*")].map((node) => node.shadowRoot).filter(Boolean);
@@ -144,7 +153,9 @@ def test_every_page_fits_and_can_be_read(visit: Callable[..., Any], scheme: str,
         sizes = page.evaluate("""() => { const main = document.querySelector('[data-testid=stMain]');
             return [document.documentElement.scrollWidth - innerWidth, main.scrollWidth - main.clientWidth]; }""")
         assert max(sizes) <= 0, f"{address or 'list'} scrolls sideways by {sizes} px"
-        faint = [text for ratio, text in page.evaluate(CONTRASTS) if ratio < 4.5]
+        measured = page.evaluate(CONTRASTS)
+        assert measured, "no text was measured"
+        faint = [text for ratio, text in measured if ratio < 4.5]
         assert not faint, f"{address or 'list'}: {faint}"
         dark = page.evaluate("getComputedStyle(document.querySelector('.stApp')).colorScheme")
         assert dark == scheme
@@ -257,13 +268,7 @@ def test_the_browser_removes_what_no_template_writes(browser: Browser) -> None:
           await new Promise((done) => setTimeout(done, 200));
           return [document.querySelector(".rw").innerHTML, window.touched === undefined];
         }""",
-        [
-            script,
-            '<p onclick="touched=1">text</p><img src=x onerror="touched=1"><script>touched=1</script><iframe src="/"></iframe>'
-            '<svg onload="touched=1"><circle r="3"></circle><foreignObject><b>x</b></foreignObject></svg>'
-            '<a href="javascript:touched=1">bad</a><a href="//elsewhere.example/">out</a>'
-            '<a href="experiment?experiment=fine">good</a><form action="/x"><input></form>',
-        ],
+        [script, DIRTY],
     )
     context.close()
     html, untouched = left
@@ -283,6 +288,22 @@ def test_the_server_listens_on_loopback_only(dashboard: str) -> None:
         if line.split()[3] == "0A" and line.split()[1].endswith(f":{port:04X}")
     ]
     assert listening == [f"0100007F:{port:04X}"]
+
+
+@pytest.mark.parametrize(("host", "status"), [("127.0.0.1", 101), ("elsewhere.example", 403)])
+def test_a_page_of_another_name_cannot_reach_the_server(dashboard: str, host: str, status: int) -> None:
+    """DNS rebinding: a foreign name that resolves to this machine."""
+    connection = HTTPConnection("127.0.0.1", int(dashboard.rsplit(":", 1)[1]), timeout=20)
+    headers = {
+        "Host": host,
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+    }
+    connection.request("GET", "/_stcore/stream", headers=headers)
+    assert connection.getresponse().status == status
+    connection.close()
 
 
 def test_an_interval_is_drawn_where_its_numbers_say(visit: Callable[..., Any], demo: Path) -> None:

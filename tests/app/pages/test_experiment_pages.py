@@ -103,6 +103,16 @@ def test_experiments_that_were_never_analysed_are_named(
     assert "next_one was never analysed" in text(shown(open_page(root, "experiment", experiment="next_one")))
 
 
+def test_mistakes_in_the_definitions_are_said_and_hide_nothing(
+    open_page: Open, shown: Shown, write: Write, made: dict[str, Snapshot]
+) -> None:
+    root = write(made["ship"])
+    (root / "metrics" / "bad.toml").write_text("kind = 3")
+    html = text(shown(open_page(root)))
+    assert made["ship"].title in html
+    assert "Run rampwise validate" in html
+
+
 def test_a_blocked_experiment_hides_every_verdict(
     open_page: Open, shown: Shown, write: Write, made: dict[str, Snapshot]
 ) -> None:
