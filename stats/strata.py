@@ -14,6 +14,7 @@ from stats.status import BoolArray, FloatArray, Status, StatusArray, where_statu
 
 VARIANCES = ("superpopulation", "conditional")
 FEWEST_UNITS = 2
+_ROUNDING = 16.0 * float(np.finfo(np.float64).eps)
 
 
 def post_stratify(
@@ -87,7 +88,8 @@ def post_stratify(
     parts = [_weighted_parts(share, value) for value in values]
     between = float(variance == "superpopulation")
     centred = [_centred(share, value.mean[..., 0]) for value in values]
-    gap = centred[1] - centred[0]
+    centre = [m + (0.0 if isinstance(outcome, int) else _ratio(arm, share)) for m, arm in zip(means, arms, strict=True)]
+    gap = _beyond_rounding(centred[1] - centred[0], values, centre)
     total = size.sum(axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = {
@@ -103,7 +105,6 @@ def post_stratify(
         within = np.where(arms[0].n > 0, share * values[0].covariance(0, 1) / raw[0].n[..., np.newaxis], 0.0)
     few = where_status((raw[0].n < FEWEST_UNITS) | (raw[1].n < FEWEST_UNITS), Status.INSUFFICIENT_DATA)
     status = worst(observed[0].status, observed[1].status, few, *(_populated(value) for value in values))
-    centre = [m + (0.0 if isinstance(outcome, int) else _ratio(arm, share)) for m, arm in zip(means, arms, strict=True)]
     effect = Effect.of(
         centre[1] - centre[0], se, np.where(np.isfinite(df) & (reference == "t"), df, np.inf), status=status
     )
@@ -194,6 +195,14 @@ def _weighted_parts(share: FloatArray, value: Moments) -> FloatArray:
     """Squared weight times squared standard error, per stratum."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(share > 0, share * share * mean_variance(value), 0.0)
+
+
+def _beyond_rounding(gap: FloatArray, values: list[Moments], centre: list[FloatArray]) -> FloatArray:
+    """Differences between strata that are only rounding of equal effects are none."""
+    size = sum(np.abs(np.nan_to_num(value.mean[..., 0])).max(axis=-1) for value in values) + sum(
+        np.abs(np.nan_to_num(c)) for c in centre
+    )
+    return np.where(np.abs(gap) <= _ROUNDING * np.asarray(size)[..., np.newaxis], 0.0, gap)
 
 
 def _satterthwaite(parts: list[FloatArray], arms: list[Moments]) -> FloatArray:
