@@ -144,6 +144,7 @@ def _write_logs(
     real = files("pipelines.demo") / "open_bandit"
     for kind in ("exposures", "events"):
         (workspace.inbox / f"{kind}_open_bandit.parquet").write_bytes((real / f"{kind}.parquet").read_bytes())
+    (workspace.root / "open_bandit.md").write_bytes((real / "README.md").read_bytes())
     for number, (name, truth) in enumerate(truths.items()):
         rng = np.random.default_rng([seed, number])
         experiment = definitions.experiment(name)

@@ -163,6 +163,7 @@ def test_the_workspace_is_valid_and_carries_its_truths(workspace):
         assert {variant.name for variant in experiment.treatments} == set(truth.treatments)
         assert experiment.end - experiment.start == truth.days * DAY
     assert "weekly" in definitions.reports
+    assert "arXiv:2008.07146" in (workspace.root / "open_bandit.md").read_text()
 
 
 def test_progress_is_told_with_sums_that_add_up(workspace):
@@ -221,6 +222,7 @@ def test_orders_follow_the_day_and_are_heavy_tailed(definitions_on):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_building_twice_gives_the_same_workspace(workspace, tmp_path):
     again = Workspace(root=tmp_path / "again")
     for _ in range(2):
@@ -232,6 +234,7 @@ def test_building_twice_gives_the_same_workspace(workspace, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_200)
 def test_nearly_every_seed_on_any_day_of_the_week_tells_the_truth(definitions_on, tmp_path):
     wrong = []
     for seed in range(20):
