@@ -12,6 +12,7 @@ from stats.status import FloatArray
 _SPLIT = 134217729.0  # 2**27 + 1
 # Beyond this the split of a factor would overflow; the error of the product is then taken as 0.
 _LARGEST = 1e290
+_LARGE = 1e280
 
 
 def two_sum(a: npt.ArrayLike, b: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -59,6 +60,14 @@ def column_sums(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
         values = np.concatenate([total, values[2 * pairs :]])
         errors = np.concatenate([error, errors[2 * pairs :]])
     return two_sum(values[0], errors[0])
+
+
+def column_means(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Means over the first axis, which is not empty, and their residues."""
+    # A power of two, so that sums near the largest double do not overflow.
+    shrink = 2.0**-60 if np.abs(rows).max(initial=0.0) > _LARGE else 1.0
+    value, residue = ratio(*column_sums(rows * shrink), np.asarray(rows.shape[0], np.float64))
+    return value / shrink, residue / shrink
 
 
 def ratio(total: FloatArray, residue: FloatArray, n: FloatArray) -> tuple[FloatArray, FloatArray]:

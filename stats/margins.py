@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from stats.effect import Effect, infer
 from stats.errors import check_choice, check_probability
-from stats.means import mean_variance, welch_df
+from stats.means import mean_difference, mean_variance, welch_df
 from stats.moments import Moments
 from stats.status import BoolArray, FloatArray, Status, StatusArray, where_status, worst
 
@@ -55,13 +55,14 @@ def relative_margin_effect(
     """
     check_choice("better", better, DIRECTIONS)
     limit = np.asarray(margin, np.float64)
-    mean_a, mean_b = control.mean[..., column], treatment.mean[..., column]
+    mean_a = control.mean[..., column]
     sign = np.where(mean_a < 0, -1.0, 1.0) * (-1.0 if better == "higher" else 1.0)
     scale = 1.0 + sign * limit
     share_a, share_b = mean_variance(control, column=column), mean_variance(treatment, column=column)
     with np.errstate(invalid="ignore"):
         part_a = scale * scale * share_a
-        value, se = mean_b - scale * mean_a, np.sqrt(part_a + share_b)
+        value = mean_difference(control, treatment, column=column) - sign * limit * mean_a
+        se = np.hypot(np.sqrt(part_a), np.sqrt(share_b))
     df = welch_df(part_a, control.n - 1.0, share_b, treatment.n - 1.0)
     few = where_status((control.n < 2) | (treatment.n < 2), Status.INSUFFICIENT_DATA)
     status = worst(control.status, treatment.status, few, where_status(~(limit >= 0), Status.INVALID_INPUT))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from stats.cancellation import SMALLEST_SQUARE, status_of_contrast, status_of_numbers, status_of_sums
 from stats.errors import StatsError
-from stats.exact_sums import column_sums, ratio, two_sum, weighted_mean
+from stats.exact_sums import column_means, two_sum, weighted_mean
 from stats.status import FloatArray, Status, StatusArray, where_status, worst
 
 
@@ -95,7 +95,7 @@ class Moments:
             return cls._unusable(float(n), k, Status.INVALID_INPUT)
         if n == 0:
             return cls._unusable(0.0, k, Status.INSUFFICIENT_DATA, cross=0.0)
-        mean, residue = ratio(*column_sums(rows), np.asarray(n, np.float64))
+        mean, residue = column_means(rows)
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             centred = rows - mean - residue
             drift = centred.sum(axis=0)
@@ -344,5 +344,5 @@ def _not_empty(status: StatusArray) -> StatusArray:
 
 def _column_cells(values: FloatArray, key: tuple[object, ...], axes: int) -> FloatArray:
     """Index the cell axes and keep the column axes."""
-    full = (*key, *(slice(None),) * axes) if Ellipsis in key else (*key, ...)
+    full = (*key, *(slice(None),) * axes) if any(part is Ellipsis for part in key) else (*key, ...)
     return np.asarray(values[full])  # type: ignore[index]
