@@ -295,7 +295,9 @@ def summarise(
     if method == "bca":
         point = np.asarray(value)[..., np.newaxis]
         with np.errstate(invalid="ignore"):
-            below = ((draws < point).sum(axis=-1) + 0.5 * (draws == point).sum(axis=-1)) / np.maximum(count, 1)
+            # Resamples that tie with the estimate up to rounding count half, whatever the scale.
+            tied = np.abs(draws - point) <= 1e-9 * se[..., np.newaxis]
+            below = (((draws < point) & ~tied).sum(axis=-1) + 0.5 * tied.sum(axis=-1)) / np.maximum(count, 1)
         edge = 0.5 / np.maximum(count, 1)
         z0 = special.ndtri(np.clip(below, edge, 1.0 - edge))
         with np.errstate(invalid="ignore", divide="ignore"):
