@@ -17,6 +17,7 @@ SE_TYPES = ("classical", "HC0", "HC1", "HC2", "HC3")
 CLUSTER_SE_TYPES = ("CR0", "CR1", "CR2")
 # A unit or cluster that fits itself (leverage 1) carries no information on its own residual.
 _FULL_LEVERAGE = 1.0 - 1e-9
+_ROUNDING = 64.0 * float(np.finfo(np.float64).eps)
 
 
 def regression_effect(
@@ -148,6 +149,9 @@ class _Fit:
         weights = q @ np.linalg.solve(r.T, unit)
         centred = y - y.mean(axis=0)  # keeps the digits of values near 1e9
         residuals = centred - q @ (q.T @ centred)
+        # A perfect fit leaves rounding, which is no variance.
+        perfect = np.abs(residuals).max(axis=0) <= _ROUNDING * np.abs(y).max(axis=0)
+        residuals = np.where(perfect, 0.0, residuals)
         return cls(q=q, residuals=residuals, weights=weights, effect=weights @ centred)
 
     def robust(self, kind: str) -> tuple[FloatArray, float]:
