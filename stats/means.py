@@ -46,7 +46,8 @@ def welch(control: Moments, treatment: Moments, *, column: int = 0) -> Effect:
     (2.0, 0.459, 3.541)
     """
     share_a, share_b = mean_variance(control, column=column), mean_variance(treatment, column=column)
-    se = np.hypot(np.sqrt(share_a), np.sqrt(share_b))
+    with np.errstate(invalid="ignore"):  # a negative variance is INVALID_INPUT, not a warning
+        se = np.hypot(np.sqrt(share_a), np.sqrt(share_b))
     df = welch_df(share_a, control.n - 1.0, share_b, treatment.n - 1.0)
     value = mean_difference(control, treatment, column=column)
     return Effect.of(value, se, df, status=_status(control, treatment, se, column))
@@ -79,7 +80,7 @@ def student(control: Moments, treatment: Moments, *, column: int = 0) -> Effect:
     (2.0, 1.291, 4.0)
     """
     df = control.n + treatment.n - 2.0
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         pooled = (control.cross[..., column, column] + treatment.cross[..., column, column]) / df
         se = np.sqrt(pooled / control.n + pooled / treatment.n)
     value = mean_difference(control, treatment, column=column)

@@ -113,6 +113,8 @@ def proportion_effect(
         exact = _small(small, (x_a, n_a, x_b, n_b), method, alternative, confidence)
         for name in _FIELDS:
             fields[name][small] = exact[name]
+    # A difference of proportions has ends of its own: an open side ends there, and so does a wide interval.
+    fields["low"], fields["high"] = np.maximum(fields["low"], -1.0), np.minimum(fields["high"], 1.0)
     result_status = np.where(refused, status, np.where(small, np.int8(Status.OK), large.status)).astype(np.int8)
     fields["value"] = np.where(refused, np.nan, x_b / n_b - x_a / n_a)
     return ProportionEffect(inference=Inference(**fields, confidence=confidence, status=result_status), method=method)
