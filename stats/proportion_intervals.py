@@ -170,8 +170,20 @@ def score_interval(control: Moments, treatment: Moments, *, confidence: float = 
     return _difference(value, low, high, confidence, status)
 
 
-def ratio_score_interval(control: Moments, treatment: Moments, *, confidence: float = 0.95) -> Interval:
+def ratio_score_interval(
+    control: Moments, treatment: Moments, *, confidence: float = 0.95, factor: bool = False
+) -> Interval:
     """Interval of the relative lift ``p_treatment / p_control - 1`` by inverting the score test of a ratio.
+
+    Parameters
+    ----------
+    control, treatment
+        Moments of a 0/1 column.
+    confidence
+        Coverage of the two-sided interval, in (0, 1).
+    factor
+        Whether the variance carries Miettinen and Nurminen's ``N / (N - 1)``, ``N`` both arms together. With it the
+        lift's interval excludes 0 exactly where `score_interval` does; without it this is Koopman's interval.
 
     Returns
     -------
@@ -181,7 +193,7 @@ def ratio_score_interval(control: Moments, treatment: Moments, *, confidence: fl
 
     Notes
     -----
-    Koopman (1984), Biometrics 40:513-517; Miettinen and Nurminen (1985), equation 10, without their ``N / (N - 1)``.
+    Koopman (1984), Biometrics 40:513-517; Miettinen and Nurminen (1985), equation 10.
 
     Examples
     --------
@@ -190,14 +202,15 @@ def ratio_score_interval(control: Moments, treatment: Moments, *, confidence: fl
     (0.33, inf)
     """
     x_a, n_a, x_b, n_b, status = paired_counts(control, treatment)
-    z = _two_sided(confidence)
+    total = n_a + n_b
+    reach = _two_sided(confidence) * (np.sqrt(total / (total - 1.0)) if factor else np.ones_like(total))
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.where(x_a > 0, (x_b / n_b) / (x_a / n_a), np.nan)
         # Search over log(ratio) from the point where the score is 0 outwards.
         start = np.where(x_a == 0, _FAR_LOG, np.where(x_b == 0, -_FAR_LOG, np.log(ratio)))
 
     def gap(log_ratio: FloatArray, side: float) -> FloatArray:
-        return ratio_score(x_a, n_a, x_b, n_b, np.exp(log_ratio)) - side * z
+        return ratio_score(x_a, n_a, x_b, n_b, np.exp(log_ratio)) - side * reach
 
     low = bracketed_root(lambda x: gap(x, 1.0), start, np.full_like(start, -_FAR_LOG))
     high = bracketed_root(lambda x: gap(x, -1.0), start, np.full_like(start, _FAR_LOG))
