@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from stats.beta_comparison import Betas, excess_parts
-from stats.beta_contrast import contrast_quantiles
+from stats.beta_comparison import Betas, contrast_quantiles, excess_parts
 from stats.effect import Effect, Scale
 from stats.errors import check_choice, check_probability
 from stats.moments import Moments

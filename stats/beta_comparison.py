@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from stats.roots import bracketed_root
 from stats.status import BoolArray, FloatArray
 
 # The sums stop where the integrand has fallen by exp(-DEPTH) from its peak.
@@ -20,6 +21,13 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
 _BEND = 12.0
 _HALVINGS = 40
 _SERIES = 80
+# Tanh-sinh nodes on (-1, 1): ends where a distribution function starts like a root do not slow them down.
+_STEP = 0.08
+_S = _STEP * np.arange(-40, 41)
+_INNER_NODES = np.tanh(0.5 * np.pi * np.sinh(_S))
+_INNER_WEIGHTS = _STEP * 0.5 * np.pi * np.cosh(_S) / np.cosh(0.5 * np.pi * np.sinh(_S)) ** 2
+_INNER_DEPTH = 30.0
+_LARGEST_LOG_RATIO = 700.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,73 @@ def excess_parts(control: Betas, treatment: Betas) -> tuple[FloatArray, FloatArr
     )
 
 
+def contrast_quantiles(control: Betas, treatment: Betas, probability: float, *, relative: bool) -> FloatArray:
+    """Quantile of B - A, or of ``B / A - 1``, for A of `control` and B of `treatment`, per cell.
+
+    ``P(B <= A + d)`` is the mean over the narrower distribution of the other's distribution function, taken where
+    that lies between 0 and 1; where it is 1, the mass beyond is added.
+    """
+    over_b = treatment.spread <= control.spread
+    narrow, wide = treatment.where(over_b, control), control.where(over_b, treatment)
+    peak = np.zeros_like(narrow.a)
+    limits = _support(narrow, None, peak, _outskirts(narrow, peak), _INNER_DEPTH)
+
+    def excess(contrast: FloatArray) -> FloatArray:
+        return _chance_at_most(narrow, wide, over_b, limits, contrast, relative=relative) - probability
+
+    centre, sd = _rough_scale(control, treatment, relative=relative)
+    middle = centre + special.ndtri(probability) * sd
+    widest = _LARGEST_LOG_RATIO if relative else 1.0
+    low, high = (np.clip(middle + sign * sd, -widest, widest) for sign in (-1.0, 1.0))
+    missed = (excess(low) > 0) | (excess(high) < 0)
+    root = bracketed_root(excess, np.where(missed, -widest, low), np.where(missed, widest, high), accuracy=1e-10)
+    return np.asarray(np.expm1(root) if relative else root, np.float64)
+
+
+def _chance_at_most(
+    narrow: Betas,
+    wide: Betas,
+    over_b: BoolArray,
+    limits: tuple[FloatArray, FloatArray],
+    contrast: FloatArray,
+    *,
+    relative: bool,
+) -> FloatArray:
+    """``P(B - A <= contrast)`` or ``P(log(B / A) <= contrast)``, summed over B where `over_b`, else over A."""
+    move = np.where(over_b, -contrast, contrast)
+    if relative:
+        first, last = np.zeros_like(move), np.exp(np.minimum(-move, 0.0))
+    else:
+        first, last = np.maximum(-move, 0.0), np.minimum(1.0 - move, 1.0)
+    # What the sum leaves out: beyond the end where the other's share is certain.
+    full_a = np.where(last < 1.0, _lower_tail(narrow.mirrored(), 1.0 - last, last), 0.0)
+    full_b = np.where(first > 0.0, _lower_tail(narrow, first, 1.0 - first), 0.0)
+    with np.errstate(divide="ignore"):
+        ends = [np.clip(special.logit(end) - narrow.log_odds, *limits) for end in (first, last)]
+    edges = np.stack([ends[0], np.clip(0.0, ends[0], ends[1]), ends[1]], axis=-1)
+    half = np.diff(edges, axis=-1)[..., np.newaxis] / 2.0
+    t = (edges[:, :-1, np.newaxis] + half * (1.0 + _INNER_NODES)).reshape(move.size, -1)
+    weights = (half * _INNER_WEIGHTS).reshape(move.size, -1)
+    n, w = narrow.column(), wide.column()
+    x, rest = _position(n, t)
+    shift = move[:, np.newaxis]
+    at = x * np.exp(shift) if relative else x + shift
+    beyond = 1.0 - at if relative else rest - shift
+    side = over_b[:, np.newaxis]
+    tail = _lower_tail(w.mirrored().where(side, w), np.where(side, beyond, at), np.where(side, at, beyond))
+    summed = np.einsum("cn,cn,cn->c", weights, np.exp(_log_density(n, t)), tail)
+    return np.asarray(summed + np.where(over_b, full_b, full_a), np.float64)
+
+
+def _rough_scale(control: Betas, treatment: Betas, *, relative: bool) -> tuple[FloatArray, FloatArray]:
+    """Rough centre and standard deviation of the contrast: where to look first."""
+    p, q = control.mean, treatment.mean
+    if relative:
+        variance = (1.0 - p) / (control.total * p) + (1.0 - q) / (treatment.total * q)
+        return np.log(q) - np.log(p), np.sqrt(variance)
+    return q - p, np.sqrt(p * (1.0 - p) / control.total + q * (1.0 - q) / treatment.total)
+
+
 def _above(narrow: Betas, wide: Betas) -> tuple[FloatArray, FloatArray]:
     """``P(N > W)`` and ``E[max(N - W, 0)]``."""
     offset = narrow.log_odds - wide.log_odds
@@ -90,35 +165,35 @@ def _above(narrow: Betas, wide: Betas) -> tuple[FloatArray, FloatArray]:
         rising = _slope(narrow, wide, offset, middle) > 0
         low, high = np.where(rising, middle, low), np.where(rising, high, middle)
     peak = 0.5 * (low + high)
-    low, high = support(narrow, wide, peak, outskirts(narrow, -offset))
+    low, high = _support(narrow, wide, peak, _outskirts(narrow, -offset))
     t, weights = _split_nodes(low, peak, high)
     n, w = narrow.column(), wide.column()
-    weights = weights * np.exp(log_density(n, t))
-    x, rest = position(n, t)
+    weights = weights * np.exp(_log_density(n, t))
+    x, rest = _position(n, t)
     shifted = t + offset[:, np.newaxis]
-    lower = lower_tail(w, x, rest)
+    lower = _lower_tail(w, x, rest)
     chance = np.einsum("cn,cn->c", weights, lower)
     excess = np.einsum("cn,cn->c", weights, _mean_excess(w, x, shifted, lower))
     return np.minimum(chance, 1.0), excess
 
 
-def outskirts(narrow: Betas, other: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _outskirts(narrow: Betas, other: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Log-odds surely outside the sum, for a peak between 0 and `other`: the tails fall at least like ``exp(-a t)``."""
     far, wide = DEPTH + 5.0, 10.0 * narrow.spread
     return np.minimum(other, 0.0) - far / narrow.a - wide, np.maximum(other, 0.0) + far / narrow.b + wide
 
 
-def support(
+def _support(
     narrow: Betas, wide: Betas | None, peak: FloatArray, ends: tuple[FloatArray, FloatArray], depth: float = DEPTH
 ) -> tuple[FloatArray, FloatArray]:
     """Where the density of `narrow` (times the distribution function of `wide`) has fallen by ``exp(-depth)``."""
 
     def height(t: FloatArray) -> FloatArray:
-        value = log_density(narrow, t)
+        value = _log_density(narrow, t)
         if wide is None:
             return value
         with np.errstate(divide="ignore"):
-            return np.asarray(value + np.log(lower_tail(wide, *position(narrow, t))), np.float64)
+            return np.asarray(value + np.log(_lower_tail(wide, *_position(narrow, t))), np.float64)
 
     floor = height(peak) - depth
     found = []
@@ -142,7 +217,7 @@ def _split_nodes(low: FloatArray, peak: FloatArray, high: FloatArray) -> tuple[F
     return nodes.reshape(low.size, -1), (half * _WEIGHTS).reshape(low.size, -1)
 
 
-def log_density(beta: Betas, t: FloatArray) -> FloatArray:
+def _log_density(beta: Betas, t: FloatArray) -> FloatArray:
     """Log density of the log-odds, at `t` above the log-odds of the mean.
 
     ``x**a (1 - x)**b / B(a, b)`` relative to its value at the mean, and Stirling's form of the latter (DLMF 5.11.1).
@@ -169,14 +244,14 @@ def _descent(beta: Betas, t: FloatArray) -> FloatArray:
     return np.asarray(beta.total * np.where(beyond, far, near) - rate * u, np.float64)
 
 
-def position(beta: Betas, t: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _position(beta: Betas, t: FloatArray) -> tuple[FloatArray, FloatArray]:
     """The proportion x at log-odds `t` above those of the mean, and 1 - x, each to full relative accuracy."""
     at = t + beta.log_odds
     with np.errstate(under="ignore"):
         return np.exp(-np.logaddexp(0.0, -at)), np.exp(-np.logaddexp(0.0, at))
 
 
-def lower_tail(beta: Betas, x: FloatArray, rest: FloatArray) -> FloatArray:
+def _lower_tail(beta: Betas, x: FloatArray, rest: FloatArray) -> FloatArray:
     """``P(X <= x)``, from whichever of x and 1 - x is the smaller."""
     small = x <= 0.5
     direct = special.betainc(beta.a, beta.b, np.clip(np.where(small, x, 0.5), 0.0, 1.0))
@@ -185,9 +260,9 @@ def lower_tail(beta: Betas, x: FloatArray, rest: FloatArray) -> FloatArray:
 
 def _slope(narrow: Betas, wide: Betas, offset: FloatArray, t: FloatArray) -> FloatArray:
     """Derivative of log(density of narrow x distribution function of wide)."""
-    x, rest = position(narrow, t)
+    x, rest = _position(narrow, t)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        ratio = np.exp(log_density(wide, t + offset) - np.log(lower_tail(wide, x, rest)))
+        ratio = np.exp(_log_density(wide, t + offset) - np.log(_lower_tail(wide, x, rest)))
     # Where the distribution function underflows, everything of weight lies to the right.
     return np.where(np.isnan(ratio), np.inf, narrow.a * rest - narrow.b * x + ratio)
 
@@ -199,7 +274,7 @@ def _mean_excess(beta: Betas, x: FloatArray, t: FloatArray, lower: FloatArray) -
     power series in x (DLMF 8.17.8 for both), whose terms are all positive.
     """
     n, m = beta.total, beta.mean
-    density = np.exp(log_density(beta, t))
+    density = np.exp(_log_density(beta, t))
     near = np.abs(t) < 1.0
     rise = np.expm1(np.where(near, t, 0.0))
     distance = np.where(near, m * (beta.b / n) * rise / (1.0 + m * rise), x - m)

@@ -131,9 +131,9 @@ def meta_analysis(
             spread = studies.dispersion(weights) / (k - 1.0)
             variance = variance * (np.maximum(spread, 1.0) if interval == "knapp_hartung_truncated" else spread)
     df = np.full(k.shape, np.inf) if interval == "normal" else k - 1.0
-    few = where_status(df < 1.0, Status.INSUFFICIENT_DATA)
-    flat = where_status(variance == 0, Status.ZERO_VARIANCE)
-    status = worst(studies.status, few, np.where(few == Status.OK, flat, np.int8(Status.OK)))
+    few = df < 1.0
+    flat = where_status((variance == 0) & ~few, Status.ZERO_VARIANCE)
+    status = worst(studies.status, where_status(few, Status.INSUFFICIENT_DATA), flat)
     usable = status < Status.ZERO_VARIANCE
     scale = studies.scale[..., 0]
     mean, se = np.where(usable, value, np.nan) * scale, np.where(usable, np.sqrt(variance), np.nan) * scale
@@ -145,8 +145,7 @@ def meta_analysis(
     reach = t_quantile(tail, freedom) * se
     total = np.sqrt(se * se + tau2 * scale * scale)
     ahead = freedom if prediction == "same" else np.where(usable & (k > 2), k - 2.0, np.nan)
-    ahead = np.full(k.shape, np.nan) if method == "FE" else ahead
-    far = t_quantile(tail, ahead) * total
+    far = t_quantile(tail, np.where(method == "FE", np.nan, ahead)) * total
     q, i2, h2 = _heterogeneity(studies, tau2, common=method == "FE")
     q_log_p = chi2_upper_log(q, np.where(k > 1, k - 1.0, np.nan))
     return MetaAnalysis(
