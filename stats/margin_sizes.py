@@ -8,7 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from stats.comparisons import ComparisonOptions, Comparisons, check_positive, check_power, check_rate
+from stats.comparisons import (
+    ComparisonOptions,
+    Comparisons,
+    check_effect,
+    check_positive,
+    check_power,
+    check_rate,
+)
 from stats.errors import OutOfRangeError, check_choice, check_probability
 from stats.restricted_rates import restricted_difference
 from stats.roots import increasing_root
@@ -110,6 +117,53 @@ def sample_size_noninferiority_proportions(
     return SampleSize(control=n, treatment=n * rule.allocation, treatments=rule.treatments)
 
 
+def sample_size_noninferiority_lift(
+    margin: npt.ArrayLike,
+    mean: npt.ArrayLike,
+    sd: npt.ArrayLike,
+    *,
+    true_lift: npt.ArrayLike = 0.0,
+    better: str = "higher",
+    power: npt.ArrayLike = 0.8,
+    sd_treatment: npt.ArrayLike | None = None,
+    **comparison: Unpack[ComparisonOptions],
+) -> SampleSize:
+    """Units needed to show that a metric is not worse by more than a margin that is relative to control (normal).
+
+    Parameters
+    ----------
+    margin
+        Tolerated relative harm, a positive proportion: 0.02 tolerates 2 % worse.
+    mean, sd
+        Control mean (not 0) and standard deviation per unit; for a proportion ``sqrt(p * (1 - p))``.
+    true_lift
+        Relative lift that is expected, a proportion; it must be better than the margin.
+    better, power, **comparison
+        As for `sample_size_noninferiority_means`.
+    sd_treatment
+        Standard deviation in the treatment; the control's unless given.
+
+    Notes
+    -----
+    The test of `stats.margins.relative_margin_effect`: the margin is a share of the control's mean, which is itself
+    estimated, so its variance enters as ``(1 - margin)**2``. Hauschke, Kieser, Diletti and Burke (1999), Statistics in
+    Medicine 18:93-105.
+
+    Examples
+    --------
+    >>> round(float(sample_size_noninferiority_lift(0.02, 10.0, 25.0).control), 1)
+    240421.0
+    """
+    rule = Comparisons(**_one_sided(comparison))
+    wanted, base, spread = check_power(power), np.abs(check_effect("mean", mean)), check_positive("sd", sd)
+    other = spread if sd_treatment is None else check_positive("sd_treatment", sd_treatment)
+    distance = _distance(margin, true_lift, better) * base
+    scale = 1.0 + np.asarray(margin, np.float64) * (-1.0 if better == "higher" else 1.0)
+    per_unit = np.sqrt((scale * spread) ** 2 + other**2 / rule.allocation)
+    n = np.asarray(((rule.critical() + special.ndtri(wanted)) * per_unit / distance) ** 2, np.float64)
+    return SampleSize(control=n, treatment=n * rule.allocation, treatments=rule.treatments)
+
+
 def sample_size_equivalence_means(
     margin: npt.ArrayLike,
     sd: npt.ArrayLike,
@@ -146,19 +200,64 @@ def sample_size_equivalence_means(
     >>> round(float(sample_size_equivalence_means(0.1, 1.0).control), 2)
     1712.77
     """
-    rule = Comparisons(alpha=alpha, sides="one-sided", allocation=allocation)
-    wanted, limit, spread = check_power(power), check_positive("margin", margin), check_positive("sd", sd)
-    shift = np.abs(np.asarray(true_effect, np.float64))
+    per_unit = check_positive("sd", sd) * np.sqrt(1.0 + 1.0 / check_positive("allocation", allocation))
+    return _equivalence(margin, true_effect, per_unit, check_power(power), alpha, allocation)
+
+
+def sample_size_equivalence_proportions(
+    margin: npt.ArrayLike,
+    control: npt.ArrayLike,
+    *,
+    treatment: npt.ArrayLike | None = None,
+    power: npt.ArrayLike = 0.8,
+    alpha: float = 0.05,
+    allocation: float = 1.0,
+) -> SampleSize:
+    """Units needed to show that two proportions differ by less than a margin (TOST, normal, unpooled variance).
+
+    Parameters
+    ----------
+    margin
+        Largest irrelevant difference of proportions, positive.
+    control, treatment
+        Expected proportions, in (0, 1); the treatment's is the control's unless given. They differ by less than the
+        margin.
+    power, alpha, allocation
+        As for `sample_size_equivalence_means`.
+
+    Notes
+    -----
+    Chow, Shao and Wang (2008), section 4.2.3.
+
+    Examples
+    --------
+    >>> round(float(sample_size_equivalence_proportions(0.02, 0.1).control), 1)
+    3853.7
+    """
+    p = check_rate("control", control)
+    q = p if treatment is None else check_rate("treatment", treatment)
+    per_unit = np.sqrt(p * (1.0 - p) + q * (1.0 - q) / check_positive("allocation", allocation))
+    return _equivalence(margin, q - p, per_unit, check_power(power), alpha, allocation)
+
+
+def _equivalence(
+    margin: npt.ArrayLike,
+    true_effect: npt.ArrayLike,
+    per_unit: FloatArray,
+    power: FloatArray,
+    alpha: float,
+    allocation: float,
+) -> SampleSize:
+    limit, shift = check_positive("margin", margin), np.abs(np.asarray(true_effect, np.float64))
     if not (shift < limit).all():
         raise OutOfRangeError("true_effect", true_effect, "smaller in size than the margin")
-    z = float(rule.critical())
-    limit, shift, spread, wanted = np.broadcast_arrays(limit, shift, spread, wanted)
-    per_unit = spread * np.sqrt(1.0 + 1.0 / allocation)
+    z = float(Comparisons(alpha=alpha, sides="one-sided", allocation=allocation).critical())
+    limit, shift, per_unit, power = np.broadcast_arrays(limit, shift, per_unit, power)
 
     def shortfall(n: FloatArray) -> FloatArray:
         se = per_unit / np.sqrt(n)
         both = special.ndtr((limit - shift) / se - z) - special.ndtr(z - (limit + shift) / se)
-        return np.asarray(both - wanted, np.float64)
+        return np.asarray(both - power, np.float64)
 
     least = (z * per_unit / limit) ** 2
     n = increasing_root(shortfall, least, 2.0 * least)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import special
 
 from stats.brent import uniroot
-from stats.comparisons import ComparisonOptions, Comparisons, check_positive, check_power, check_rate
+from stats.comparisons import ComparisonOptions, Comparisons, check_effect, check_positive, check_power, check_rate
 from stats.errors import OutOfRangeError, check_choice
 from stats.power import REFERENCES, power_proportions, rejection_probability
 from stats.roots import increasing_root
@@ -167,3 +167,62 @@ def minimum_effect_proportions(
     found = shortfall(room) >= 0
     size = increasing_root(lambda x: np.where(found, shortfall(x), 1.0), np.full(p.shape, 1e-15), room)
     return np.where(found, size if up else -size, np.nan)
+
+
+def minimum_effect_lift(
+    mean: npt.ArrayLike,
+    sd: npt.ArrayLike,
+    n_control: npt.ArrayLike,
+    *,
+    power: npt.ArrayLike = 0.8,
+    sd_treatment: npt.ArrayLike | None = None,
+    direction: str = "increase",
+    **comparison: Unpack[ComparisonOptions],
+) -> FloatArray:
+    """Smallest relative lift that is found with the wanted power when the lift itself is tested (delta method).
+
+    Parameters
+    ----------
+    mean, sd
+        Control mean (not 0) and standard deviation per unit.
+    n_control
+        Units in control; each treatment has ``allocation * n_control``.
+    power
+        Probability of a significant result at that lift, in (0, 1).
+    sd_treatment
+        Standard deviation in the treatment; the control's unless given.
+    direction
+        ``"increase"`` or ``"decrease"``; the answers differ because the variance of a lift grows with the lift.
+    **comparison
+        As for `minimum_effect_means`.
+
+    Returns
+    -------
+    numpy.ndarray
+        The signed lift, a proportion; NaN where the control's mean is so noisy that no lift would be found.
+
+    Notes
+    -----
+    The closed form of `stats.sample_size.sample_size_lift`, solved for the lift: a quadratic equation.
+
+    Examples
+    --------
+    >>> round(float(minimum_effect_lift(10.0, 25.0, 250232.097030717)), 6)
+    0.02
+    """
+    check_choice("direction", direction, DIRECTIONS)
+    rule, wanted = Comparisons(**comparison), check_power(power)
+    n, base = check_positive("n_control", n_control), np.abs(check_effect("mean", mean))
+    spread = check_positive("sd", sd)
+    other = spread if sd_treatment is None else check_positive("sd_treatment", sd_treatment)
+    least = float(rejection_probability(0.0, np.inf, rule))
+    if not (wanted > least).all():
+        raise OutOfRangeError("power", power, f"above {least:.4g}, which the test has without any effect")
+    reach = (rule.critical() + special.ndtri(wanted)) ** 2 / n
+    a = reach * (spread / base) ** 2
+    both = a + reach * (other / base) ** 2 / rule.allocation
+    with np.errstate(invalid="ignore", divide="ignore"):
+        root = np.sqrt(a * a + (1.0 - a) * both)
+        # Both roots in the form whose denominator does not cancel.
+        lift = np.where(a < 1.0, (a + root) / (1.0 - a), np.nan) if direction == "increase" else -both / (a + root)
+    return np.asarray(lift, np.float64)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from stats.comparisons import ComparisonOptions, Comparisons, check_positive, check_rate
+from stats.comparisons import ComparisonOptions, Comparisons, check_effect, check_positive, check_rate
 from stats.errors import OutOfRangeError, check_choice
 from stats.many_to_one import any_exceeds
 from stats.status import FloatArray
@@ -155,6 +155,48 @@ def proportion_scale(
     else:
         null = np.sqrt(p * (1.0 - p) * (1.0 + 1.0 / allocation))
     return null, true, np.asarray(q - p, np.float64)
+
+
+def power_lift(
+    mean: npt.ArrayLike,
+    sd: npt.ArrayLike,
+    lift: npt.ArrayLike,
+    n_control: npt.ArrayLike,
+    *,
+    sd_treatment: npt.ArrayLike | None = None,
+    **comparison: Unpack[ComparisonOptions],
+) -> FloatArray:
+    """Power of the test of a relative lift (delta method, normal).
+
+    Parameters
+    ----------
+    mean, sd
+        Control mean (not 0) and standard deviation per unit.
+    lift
+        True relative lift, a proportion. A one-sided test looks for a positive one.
+    n_control
+        Units in control; each treatment has ``allocation * n_control``.
+    sd_treatment
+        Standard deviation in the treatment; the control's unless given.
+    **comparison
+        As for `power_means`.
+
+    Notes
+    -----
+    Deng, Knoblich and Lu (2018), KDD, equation 3; inverse of `stats.sample_size.sample_size_lift`.
+
+    Examples
+    --------
+    >>> round(float(power_lift(10.0, 25.0, 0.02, 250232.1)), 4)
+    0.8
+    """
+    rule = Comparisons(**comparison)
+    n, base = check_positive("n_control", n_control), np.abs(check_effect("mean", mean))
+    spread = check_positive("sd", sd)
+    other = spread if sd_treatment is None else check_positive("sd_treatment", sd_treatment)
+    effect = np.asarray(lift, np.float64)
+    se = np.sqrt(((1.0 + effect) * spread / base) ** 2 / n + (other / base) ** 2 / (n * rule.allocation))
+    return rejection_probability(effect / se, np.inf, rule)
 
 
 def power_any(
