@@ -146,7 +146,7 @@ def woodruff_levels(below: Moments, p: npt.ArrayLike, *, confidence: float = 0.9
     -----
     Woodruff (1952), Journal of the American Statistical Association 47:635-646, with the delta-method variance of the
     share of events below (Liu et al. 2019, "Large-scale online experimentation with quantile metrics", arXiv
-    1903.08762, section 3). Good for quantiles with at least some tens of units on either side.
+    1903.08762). Good for quantiles with at least some tens of units on either side.
 
     Examples
     --------
@@ -237,7 +237,7 @@ def quantile_effect(control: Quantile, treatment: Quantile) -> Effect:
     Notes
     -----
     The standard error of a quantile is that of the share below it, divided by the density there; the width of the
-    interval estimates that quotient (Liu et al. 2019, arXiv 1903.08762, section 4). Valid at one look.
+    interval estimates that quotient (Liu et al. 2019, arXiv 1903.08762). Valid at one look.
 
     Examples
     --------
@@ -295,7 +295,7 @@ def _levels(p: npt.ArrayLike) -> FloatArray:
 
 
 def _binomial_quantile(probability: float, n: FloatArray, p: FloatArray) -> FloatArray:
-    """Smallest k with ``P(X <= k) >= probability``, found from the normal approximation by bisection."""
+    """Smallest k with ``P(X <= k) >= probability``, found by bisection."""
     low, high = np.full(n.shape, -1.0), np.maximum(n, 0.0)
     for _ in range(int(np.ceil(np.log2(max(float(np.max(high, initial=1.0)), 2.0)))) + 2):
         middle = np.floor((low + high) / 2.0)

@@ -27,7 +27,7 @@ _ROUNDING = 64.0 * _EPSILON
 _SIX_DIGITS = 1e6 * _EPSILON
 
 
-def linearise(moments: Moments, *columns: Column) -> Moments:
+def linearise(moments: Moments, *columns: Column, cv_limit: float = DENOMINATOR_CV_LIMIT) -> Moments:
     """Moments of linearised ratios (and of plain columns), one result column per argument.
 
     The linearised value of unit i is ``R + (x_i - R * y_i) / mean(y)`` with ``R = mean(x) / mean(y)``: a per-unit
@@ -41,18 +41,21 @@ def linearise(moments: Moments, *columns: Column) -> Moments:
     *columns
         For each column of the result either a ``(numerator, denominator)`` pair of column numbers or one
         column number, which is taken as it is.
+    cv_limit
+        Largest coefficient of variation of the mean denominator. Infinite where the denominator is a count of what
+        every unit has at least one of, so that it cannot be near 0 however much it varies (cluster sizes).
 
     Returns
     -------
     Moments
         ``mean[..., j]`` is the ratio, in units of numerator per denominator; ``variance(j) / n`` is its
         delta-method variance. A cell whose mean denominator is 0, or so noisy that its coefficient of variation
-        exceeds 0.3, is ``INSUFFICIENT_DATA``; one whose linearised variance has lost its digits to cancellation
+        exceeds `cv_limit`, is ``INSUFFICIENT_DATA``; one whose linearised variance has lost its digits to cancellation
         is ``PRECISION_LOSS``.
 
     Notes
     -----
-    Deng, Knoblich and Lu (2018), "Applying the delta method in metric analytics", KDD, equation 4; the divisor is
+    Deng, Knoblich and Lu (2018), "Applying the delta method in metric analytics", KDD, pages 233-242, section 3; the divisor is
     n - 1. Identical to the cluster-robust (HC0) variance of the analysis-unit regression, up to n / (n - 1). The
     denominator may be negative. Valid when the mean denominator is far from 0 relative to its standard error.
 
@@ -79,7 +82,7 @@ def linearise(moments: Moments, *columns: Column) -> Moments:
             weights[..., j, numerator] = 1.0 / bottom
             weights[..., j, denominator] = -ratio / bottom
         centre[..., j] = ratio
-        status = worst(status, _denominator_status(moments, denominator))
+        status = worst(status, _denominator_status(moments, denominator, cv_limit))
     linear = contrast_checked(moments, weights)
     return replace(linear, mean=centre, status=worst(status, linear.status))
 
@@ -117,7 +120,7 @@ def ratio_effect(
 
     Notes
     -----
-    Deng, Knoblich and Lu (2018), KDD, equation 4, per arm, added over the independent arms. Valid at one look only,
+    Deng, Knoblich and Lu (2018), KDD, pages 233-242, section 3, per arm, added over the independent arms. Valid at one look only,
     and for randomisation units as rows: never pass one row per session when users were randomised.
 
     Examples
@@ -171,8 +174,8 @@ def contrast_checked(moments: Moments, weights: npt.ArrayLike) -> Moments:
     return Moments(n=moments.n, mean=mean, cross=cross, status=status)
 
 
-def _denominator_status(moments: Moments, column: int) -> StatusArray:
+def _denominator_status(moments: Moments, column: int, cv_limit: float) -> StatusArray:
     mean = moments.mean[..., column]
     with np.errstate(divide="ignore", invalid="ignore"):
-        noisy = moments.variance(column) / moments.n > (DENOMINATOR_CV_LIMIT * mean) ** 2
+        noisy = moments.variance(column) / moments.n > (cv_limit * mean) ** 2
     return where_status((mean == 0) | noisy, Status.INSUFFICIENT_DATA)

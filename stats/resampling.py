@@ -95,7 +95,7 @@ def every_resampled_mean(values: FloatArray, counts: FloatArray) -> tuple[FloatA
 
     Notes
     -----
-    Fisher and Hall (1991), Statistics and Probability Letters 11:1-8.
+    Fisher and Hall (1991), Journal of Statistical Planning and Inference 27:157-169.
 
     Examples
     --------

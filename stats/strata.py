@@ -24,6 +24,7 @@ def post_stratify(
     outcome: Column = 0,
     variance: str = "superpopulation",
     reference: str = "t",
+    fewest: float = 5.0,
 ) -> Adjusted:
     """Effect averaged over strata with each stratum's share of all units as its weight.
 
@@ -40,13 +41,16 @@ def post_stratify(
         to the variance; ``"conditional"``: given the strata's sizes.
     reference
         ``"t"`` (Satterthwaite's degrees of freedom over arms and strata) or ``"normal"``.
+    fewest
+        Units that the smaller arm must expect in a stratum for it to stand alone; at least two in each arm are needed
+        in any case.
 
     Returns
     -------
     Adjusted
-        Cells without the strata axis; no coefficients. ``used`` has one entry per stratum: False where an arm has
-        fewer than two units there. Such strata are merged into one (and that one into the largest if it is still too
-        thin), so no unit is lost. ``INSUFFICIENT_DATA`` where even all units together are too few.
+        Cells without the strata axis; no coefficients. ``used`` has one entry per stratum: False where it is too thin.
+        Such strata are merged into one (and that one into the largest if it is still too thin), so no unit is lost.
+        ``INSUFFICIENT_DATA`` where even all units together are too few.
 
     Raises
     ------
@@ -58,15 +62,16 @@ def post_stratify(
     Notes
     -----
     Estimate and conditional variance: Miratrix, Sekhon and Yu (2013), Journal of the Royal Statistical Society B
-    75:369-396, equations 1 and 16. The superpopulation term ``sum(w (d_s - d)**2) / n`` is the multinomial variance of
-    the observed shares. Valid at one look.
+    75:369-396, section 2. The superpopulation term ``sum(w (d_s - d)**2) / n`` is the multinomial variance of
+    the observed shares. Holds its level from 20 units per arm in equal arms (5.9 % instead of 5 % at 20 against 60).
+    Valid at one look.
 
     Examples
     --------
     >>> from stats.moments import stack
     >>> control = stack([Moments.from_rows([1.0, 2.0]), Moments.from_rows([10.0, 12.0, 11.0])])
     >>> treatment = stack([Moments.from_rows([2.0, 3.0, 4.0]), Moments.from_rows([12.0, 13.0])])
-    >>> adjusted = post_stratify(control, treatment)
+    >>> adjusted = post_stratify(control, treatment, fewest=2)
     >>> float(adjusted.effect.value), round(float(adjusted.effect.se), 3), round(float(adjusted.unadjusted.value), 3)
     (1.5, 0.54, -0.4)
     """
@@ -77,7 +82,7 @@ def post_stratify(
     needed = [outcome] if isinstance(outcome, int) else list(outcome)
     pair = 0 if isinstance(outcome, int) else (0, 1)
     raw = [arm.select(*needed).total(axis=-1) for arm in (control, treatment)]
-    arms, used = _merge_thin(control.select(*needed), treatment.select(*needed))
+    arms, used = _merge_thin(control.select(*needed), treatment.select(*needed), fewest)
     size = arms[0].n + arms[1].n
     with np.errstate(invalid="ignore", divide="ignore"):
         share = size / size.sum(axis=-1, keepdims=True)
@@ -124,12 +129,24 @@ def post_stratify(
     )
 
 
-def _merge_thin(control: Moments, treatment: Moments) -> tuple[list[Moments], BoolArray]:
-    """Both arms with one more stratum, which holds the units of all strata too thin to stand alone."""
-    alone = (control.n >= FEWEST_UNITS) & (treatment.n >= FEWEST_UNITS)
+def _merge_thin(control: Moments, treatment: Moments, fewest: float) -> tuple[list[Moments], BoolArray]:
+    """Both arms with one more stratum, which holds the units of all strata too thin to stand alone.
+
+    The rule looks at a stratum's total, not at how it happened to split: merging because of a lopsided split would
+    select lopsided mixtures, and the test would reject too often.
+    """
     arms = [control, treatment]
+    whole = [arm.n.sum(axis=-1, keepdims=True) for arm in arms]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        smaller = np.minimum(*whole) / (whole[0] + whole[1])
+
+    def stands(parts: list[FloatArray]) -> BoolArray:
+        both = np.minimum(*parts) >= FEWEST_UNITS
+        return np.asarray(both & ((parts[0] + parts[1]) * smaller >= fewest), np.bool_)
+
+    alone = stands([control.n, treatment.n])
     rest = [_where(~alone, arm).total(axis=-1) for arm in arms]
-    thin = ((rest[0].n < FEWEST_UNITS) | (rest[1].n < FEWEST_UNITS)) & alone.any(axis=-1)
+    thin = ~stands([part.n[..., np.newaxis] for part in rest])[..., 0] & alone.any(axis=-1)
     largest = np.argmax(np.where(alone, control.n + treatment.n, -1.0), axis=-1)
     host = (np.arange(alone.shape[-1]) == largest[..., np.newaxis]) & thin[..., np.newaxis]
     merged = []

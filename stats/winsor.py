@@ -72,7 +72,7 @@ def pooled_cuts(arms: Sequence[Histogram], *, lower: float = 0.0, upper: float =
     Notes
     -----
     Percentiles interpolate linearly (type 7 of Hyndman and Fan 1996). Wilcox (2012), Introduction to Robust
-    Estimation and Hypothesis Testing, section 2.2. Estimating the cut from the same data is negligible beside the
+    Estimation and Hypothesis Testing, chapter 2. Estimating the cut from the same data is negligible beside the
     variance it removes when the arms together hold some hundreds of units; the estimand becomes the mean of the
     *winsorised* metric.
 
