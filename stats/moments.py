@@ -125,7 +125,7 @@ class Moments:
         Parameters
         ----------
         n
-            Units, shape ``cells``.
+            Units, shape ``cells``; one number is shared by all cells.
         mean
             Shape ``cells`` for one column, or ``cells + (k,)``.
         variance
@@ -134,7 +134,7 @@ class Moments:
         """
         count = np.asarray(n, np.float64)
         means, variances = np.asarray(mean, np.float64), np.asarray(variance, np.float64)
-        if means.ndim == count.ndim:
+        if means.ndim == count.ndim or (count.ndim == 0 and variances.ndim <= means.ndim):
             count, means, variances = np.broadcast_arrays(count, means, variances)
             means, variances = means[..., np.newaxis], variances[..., np.newaxis, np.newaxis]
         few = count < 2

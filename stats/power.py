@@ -14,6 +14,7 @@ from stats.many_to_one import any_exceeds
 from stats.status import FloatArray
 
 REFERENCES = ("t", "normal")
+_NODES, _WEIGHTS = (0.5 * np.polynomial.legendre.leggauss(128)[0] + 0.5, 0.5 * np.polynomial.legendre.leggauss(128)[1])
 VARIANCES = ("unpooled", "pooled", "evan_miller", "arcsine")
 
 
@@ -91,7 +92,18 @@ def _upper(critical: FloatArray, df: FloatArray, delta: FloatArray) -> FloatArra
         return np.asarray(normal, np.float64)
     # P(T > c | delta) = P(T < -c | -delta): the left tail is the one that is computed directly.
     student = special.nctdtr(np.where(exact, df, 1.0), np.where(exact, -delta, 0.0), np.where(exact, -critical, 0.0))
+    missing = np.isnan(student) & exact
+    if missing.any():
+        student = np.array(student)
+        student[missing] = _upper_by_quadrature(critical[missing], df[missing], delta[missing])
     return np.where(exact, student, normal)
+
+
+def _upper_by_quadrature(critical: FloatArray, df: FloatArray, delta: FloatArray) -> FloatArray:
+    """``P(Z + delta > critical * S)`` over the quantiles of S, where scipy has no answer: far in the wrong tail."""
+    scale = np.sqrt(2.0 * special.gammaincinv(df[..., np.newaxis] / 2.0, _NODES**2) / df[..., np.newaxis])
+    tail = special.ndtr(delta[..., np.newaxis] - critical[..., np.newaxis] * scale)
+    return np.asarray(tail @ (_WEIGHTS * 2.0 * _NODES), np.float64)
 
 
 def power_proportions(

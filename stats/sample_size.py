@@ -322,6 +322,7 @@ def _solve_shift(per_unit: FloatArray, power: FloatArray, rule: Comparisons, ref
     def shortfall(n: FloatArray) -> FloatArray:
         return rejection_probability(per_unit * np.sqrt(n), n * scale - 2.0, rule) - power
 
-    least = 2.0 * (1.0 + 1e-9) / scale
+    # Two units in the smaller arm, or there is no variance to estimate.
+    least = 2.0 * max(1.0, 1.0 / rule.allocation)
     low = np.maximum(np.broadcast_to(least, normal.shape), 0.5 * normal)
     return increasing_root(shortfall, low, np.maximum(2.0 * normal, 2.0 * least) + 10.0)
