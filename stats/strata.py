@@ -42,8 +42,8 @@ def post_stratify(
     reference
         ``"t"`` (Satterthwaite's degrees of freedom over arms and strata) or ``"normal"``.
     fewest
-        Units that the smaller arm must expect in a stratum for it to stand alone; at least two in each arm are needed
-        in any case.
+        Units that the smaller arm must expect in a stratum for it to stand alone; 0 keeps every stratum that has the
+        two units in each arm that a variance needs.
 
     Returns
     -------
@@ -91,18 +91,18 @@ def post_stratify(
     observed = [linearise(total, pair) for total in raw]
     means = [_weighted(share, value.mean[..., 0]) for value in values]
     parts = [_weighted_parts(share, value) for value in values]
-    between = float(variance == "superpopulation")
     centred = [_centred(share, value.mean[..., 0]) for value in values]
     centre = [m + (0.0 if isinstance(outcome, int) else _ratio(arm, share)) for m, arm in zip(means, arms, strict=True)]
     gap = _beyond_rounding(centred[1] - centred[0], values, centre)
+    between = float(variance == "superpopulation") * share
     total = size.sum(axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = {
-            "effect": between * _weighted(share, gap * gap) / total,
-            "control": between * _weighted(share, centred[0] ** 2) / total,
-            "treatment": between * _weighted(share, centred[1] ** 2) / total,
-            "cross": between * _weighted(share, gap * centred[0]) / total,
-            "raw": between * _weighted(share, gap * _centred(share, values[0].mean[..., 1])) / total,
+            "effect": _weighted(between, gap * gap) / total,
+            "control": _weighted(between, centred[0] ** 2) / total,
+            "treatment": _weighted(between, centred[1] ** 2) / total,
+            "cross": _weighted(between, gap * centred[0]) / total,
+            "raw": _weighted(between, gap * _centred(share, values[0].mean[..., 1])) / total,
         }
         variances = [part.sum(axis=-1) for part in parts]
         se = np.sqrt(variances[0] + variances[1] + spread["effect"])
@@ -110,9 +110,8 @@ def post_stratify(
         within = np.where(arms[0].n > 0, share * values[0].covariance(0, 1) / raw[0].n[..., np.newaxis], 0.0)
     few = where_status((raw[0].n < FEWEST_UNITS) | (raw[1].n < FEWEST_UNITS), Status.INSUFFICIENT_DATA)
     status = worst(observed[0].status, observed[1].status, few, *(_populated(value) for value in values))
-    effect = Effect.of(
-        centre[1] - centre[0], se, np.where(np.isfinite(df) & (reference == "t"), df, np.inf), status=status
-    )
+    df = np.where(np.isfinite(df) & (reference == "t"), df, np.inf)
+    effect = Effect.of(centre[1] - centre[0], se, df, status=status)
     return Adjusted(
         effect=effect,
         unadjusted=difference(observed[0], observed[1], reference=reference),

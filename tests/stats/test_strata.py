@@ -146,7 +146,7 @@ def test_a_handful_of_units_gets_a_status_or_is_pooled(sizes: tuple[int, ...], s
 def test_constant_strata_have_no_variance_and_broken_ones_are_named() -> None:
     flat = stack([Moments.from_rows([1.0, 1.0]), Moments.from_rows([2.0, 2.0, 2.0])])
     higher = stack([Moments.from_rows([2.0, 2.0]), Moments.from_rows([3.0, 3.0])])
-    adjusted = post_stratify(flat, higher, fewest=2)
+    adjusted = post_stratify(flat, higher, fewest=0)
     assert float(adjusted.effect.value) == pytest.approx(1.0)
     assert Status(int(adjusted.effect.status)) is Status.ZERO_VARIANCE
     broken = stack([Moments.from_rows([1.0, np.nan]), Moments.from_rows([2.0, 2.5])])

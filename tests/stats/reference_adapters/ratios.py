@@ -113,7 +113,7 @@ def lin_moments(inputs: dict[str, Any], case: dict[str, Any]) -> dict[str, Any]:
 def post_stratification(inputs: dict[str, Any], case: dict[str, Any]) -> dict[str, Any]:
     y, arm, stratum = (np.asarray(inputs[key]) for key in ("outcome", "treatment", "stratum"))
     by_arm = [stack([Moments.from_rows(y[(arm == k) & (stratum == s)]) for s in np.unique(stratum)]) for k in (0, 1)]
-    effect = post_stratify(*by_arm, variance="conditional", fewest=2).effect
+    effect = post_stratify(*by_arm, variance="conditional", fewest=0).effect
     return {
         "effect": effect.value,
         "var_conditional": effect.se**2,
@@ -132,7 +132,7 @@ def stratum_moments(arm: dict[str, Any]) -> Moments:
 
 def post_stratification_sums(inputs: dict[str, Any], case: dict[str, Any]) -> dict[str, Any]:
     arms = [stack([stratum_moments(s[key]) for s in inputs["strata"]]) for key in ("control", "treatment")]
-    adjusted = post_stratify(*arms, outcome=RATIO if inputs["metric"] == "ratio" else 0, fewest=2)
+    adjusted = post_stratify(*arms, outcome=RATIO if inputs["metric"] == "ratio" else 0, fewest=0)
     absolute = inputs["difference"] == "absolute"
     # That peer divides by the post-stratified control mean.
     effect = adjusted.effect if absolute else adjusted.relative(baseline="adjusted")
