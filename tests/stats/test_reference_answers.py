@@ -23,16 +23,9 @@ HERE = Path(__file__).resolve().parent
 TABLES = HERE.parents[2] / "shared" / "references"
 Adapter = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
 
-LATER = "sequential inference and group-sequential designs have an engine of their own, still to come"
+LATER = "always-valid inference has an engine of its own, still to come"
 NOT_YET: dict[str, str] = dict.fromkeys(
     [
-        "group_sequential_efficacy_bounds",
-        "alpha_spending_function",
-        "group_sequential_futility",
-        "group_sequential_inflation",
-        "group_sequential_sample_size_means",
-        "group_sequential_sample_size_rates",
-        "group_sequential_final_inference",
         "anytime_valid_t_evalue",
         "anytime_valid_regression_adjusted",
         "normal_mixture_log_martingale",
