@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,8 @@ from duckdb import DuckDBPyConnection
 
 from pipelines.engine.queries import read_sql
 from pipelines.ingest.columns import EVENT_COLUMNS, EXPOSURE_COLUMNS, Column
+
+Numbers: TypeAlias = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,15 +32,12 @@ class Kind:
         The name of the time among them.
     kept
         Columns of the typed rows that reach the chunk.
-    before
-        Statements that add to the dictionaries before rows are stored.
     """
 
     table: str
     columns: tuple[Column, ...]
     time: str
     kept: tuple[str, ...]
-    before: tuple[str, ...]
 
 
 EXPOSURES = Kind(
@@ -45,14 +45,12 @@ EXPOSURES = Kind(
     columns=EXPOSURE_COLUMNS,
     time="exposed_at",
     kept=("row_id", "experiment", "unit_id", "unit_text", "variant", "moment", "attributes", "reason"),
-    before=("add_units",),
 )
 EVENTS = Kind(
     table="events",
     columns=EVENT_COLUMNS,
     time="occurred_at",
     kept=("row_id", "unit_id", "event", "moment", "value", "attributes", "reason"),
-    before=("add_event_names",),
 )
 
 
@@ -91,17 +89,19 @@ def store_chunk(connection: DuckDBPyConnection, kind: Kind, chunk: pa.Table, bat
     """Store one chunk inside the running transaction; `chunk` has a `row_number`, and ids only where no reason."""
     connection.register("chunk", chunk)
     try:
-        for statement in kind.before:
-            connection.execute(read_sql(statement))
-        if kind is EXPOSURES:
+        if kind is EVENTS:
+            chunk = with_event_codes(connection, chunk)
+            connection.register("chunk", chunk)
+        else:
+            connection.execute(read_sql("add_units"))
             collisions = connection.execute(read_sql("colliding_units")).fetchall()
             if collisions:
                 chunk = with_reasons(chunk, collisions)
                 connection.register("chunk", chunk)
         repeated = _find_duplicates(connection, kind, chunk, batch)
-        connection.register("duplicates", pa.table({"row_number": pa.array(repeated, pa.int64())}))
+        connection.register("duplicates", pa.Table.from_arrays([whole_numbers(repeated)], ["row_number"]))
         accepted = _changed(connection, f"accept_{kind.table}", {"batch_id": batch.batch_id})
-        rejected, refused = 0, len(chunk) - int(chunk["reason"].null_count)
+        rejected, refused = 0, _refused(chunk)
         names = {"batch_id": batch.batch_id, "table_name": kind.table, "source": batch.source}
         if refused:
             rejected = _changed(connection, "reject_rows", names)
@@ -124,11 +124,9 @@ def _changed(connection: DuckDBPyConnection, name: str, params: Mapping[str, obj
     return int(connection.execute(read_sql(name), dict(params)).fetchall()[0][0])
 
 
-def _find_duplicates(
-    connection: DuckDBPyConnection, kind: Kind, chunk: pa.Table, batch: Batch
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _find_duplicates(connection: DuckDBPyConnection, kind: Kind, chunk: pa.Table, batch: Batch) -> Numbers:
     """Row numbers that are in the warehouse already or repeat an earlier row of the chunk."""
-    valid = chunk if chunk["reason"].null_count == len(chunk) else chunk.filter(pc.is_null(chunk["reason"]))
+    valid = chunk.filter(pc.is_null(chunk["reason"])) if _refused(chunk) else chunk
     if not len(valid):
         return np.empty(0, np.int64)
     days = pc.min_max(valid["moment"]).as_py()
@@ -142,7 +140,7 @@ def _find_duplicates(
         },
     ).fetchnumpy()["row_number"]
     # A sort tells in a fraction of the time whether any id repeats at all; which rows do is asked only then.
-    ids = np.sort(valid["row_id"].to_numpy())
+    ids = np.sort(np.from_dlpack(valid["row_id"].combine_chunks()))
     if not (ids[1:] == ids[:-1]).any():
         return np.asarray(stored, np.int64)
     again = connection.execute(read_sql("chunk_duplicates")).fetchnumpy()["row_number"]
@@ -151,6 +149,31 @@ def _find_duplicates(
 
 def _day(moment: date) -> date:
     return date(moment.year, moment.month, moment.day)
+
+
+def with_event_codes(connection: DuckDBPyConnection, chunk: pa.Table) -> pa.Table:
+    """The chunk with `event_code`; names that are new are added to the dictionary first."""
+    encoded = chunk["event"].combine_chunks().dictionary_encode()
+    valid = encoded.filter(pc.is_null(chunk["reason"].combine_chunks())) if _refused(chunk) else encoded
+    names = encoded.dictionary.to_pylist()
+    used = [names[place] for place in pc.unique(valid.indices).to_pylist()]
+    codes = dict(connection.execute(read_sql("known_event_names")).fetchall())
+    for name in used:
+        if name not in codes:
+            codes[name] = len(codes) + 1
+            connection.execute(read_sql("add_event_name"), {"event_code": codes[name], "event": name})
+    by_place = whole_numbers(np.array([codes.get(name, 0) for name in names], np.int64))
+    return chunk.append_column("event_code", by_place.take(encoded.indices))
+
+
+def whole_numbers(values: Numbers) -> pa.Array:
+    """Numbers as an Arrow array that shares their memory; `pyarrow.array` would import pandas first."""
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values)])
+
+
+def _refused(chunk: pa.Table) -> int:
+    """How many rows have a reason."""
+    return len(chunk) - int(chunk["reason"].null_count)
 
 
 def with_reasons(chunk: pa.Table, refused: Sequence[tuple[int, str, str]]) -> pa.Table:

@@ -15,7 +15,7 @@ from duckdb import DuckDBPyConnection
 
 from pipelines.engine.queries import read_sql
 from pipelines.engine.warehouse import Warehouse
-from pipelines.ingest.chunks import EVENTS, EXPOSURES, Batch, Counts, Kind, store_chunk
+from pipelines.ingest.chunks import EVENTS, EXPOSURES, Batch, Counts, Kind, store_chunk, whole_numbers
 from pipelines.ingest.columns import match_columns
 from pipelines.ingest.errors import IngestFailedError, LoadError, SourceError, UnreadableSourceError
 from pipelines.ingest.landing import keep
@@ -275,7 +275,8 @@ def _reader(cursor: DuckDBPyConnection, source: Source, order: _Order, *, strict
     try:
         cursor.execute("SET TimeZone = 'UTC'")
         cursor.execute(read_sql("ingest_macros"))
-        cursor.register("known_variants", known_table(order.known))
+        if kind is EXPOSURES:
+            cursor.register("known_variants", known_table(order.known))
         opened = open_source(cursor, source, kind.columns, strict=strict)
         names = [column.name for column in opened.fields]
         matched = match_columns(source.label, names, kind.columns, order.columns)
@@ -289,6 +290,5 @@ def _reader(cursor: DuckDBPyConnection, source: Source, order: _Order, *, strict
 
 def _numbered(batches: list[pa.RecordBatch], first: int, order: _Order) -> pa.Table:
     chunk = pa.Table.from_batches(batches)
-    numbers = pa.array(np.arange(first, first + len(chunk), dtype=np.int64))
-    chunk = chunk.append_column("row_number", numbers)
+    chunk = chunk.append_column("row_number", whole_numbers(np.arange(first, first + len(chunk), dtype=np.int64)))
     return explain_unknown(chunk, order.known) if order.kind is EXPOSURES else chunk

@@ -13,15 +13,20 @@ numbered AS (SELECT *, id_number(unit_text) AS unit_id FROM typed)
 
 SELECT
     *,
-    id_number(
-        CASE
-            WHEN id_text <> '' THEN id_text
-            ELSE concat_ws(
-                '|', unit_id, epoch_us(moment), coalesce(value::VARCHAR, '-'), strlen(event), event, attributes
-            )
-        END
-    ) AS row_id,
     CASE
+        WHEN id_text <> '' THEN id_number(id_text)
+        ELSE id_number(
+            concat_ws('|', unit_id, epoch_us(moment), coalesce(value::VARCHAR, '-'), strlen(event), event, attributes)
+        )
+    END AS row_id,
+    CASE
+        WHEN line_reason IS NULL
+            AND is_plain(unit_text)
+            AND is_plain(event)
+            AND is_in_range(moment)
+            AND CASE WHEN value IS NULL THEN value_text IS NULL ELSE isfinite(value) END
+            AND (id_text IS NULL OR strlen(id_text) <= 512)
+            THEN NULL
         WHEN line_reason IS NOT NULL THEN line_reason
         WHEN text_reason('unit_id', unit_text) IS NOT NULL THEN text_reason('unit_id', unit_text)
         WHEN text_reason('event', event) IS NOT NULL THEN text_reason('event', event)

@@ -9,16 +9,22 @@ WITH typed AS (
 
 SELECT
     typed.*,
-    id_number(
-        CASE
-            WHEN id_text <> '' THEN id_text
-            ELSE concat_ws(
+    CASE
+        WHEN id_text <> '' THEN id_number(id_text)
+        ELSE id_number(
+            concat_ws(
                 '|', unit_id, epoch_us(moment), strlen(typed.experiment), typed.experiment,
                 strlen(typed.variant), typed.variant, attributes
             )
-        END
-    ) AS row_id,
+        )
+    END AS row_id,
     CASE
+        WHEN line_reason IS NULL
+            AND is_plain(unit_text)
+            AND is_in_range(moment)
+            AND known_variants.experiment IS NOT NULL
+            AND (id_text IS NULL OR strlen(id_text) <= 512)
+            THEN NULL
         WHEN line_reason IS NOT NULL THEN line_reason
         WHEN text_reason('experiment', typed.experiment) IS NOT NULL THEN text_reason('experiment', typed.experiment)
         WHEN text_reason('unit_id', unit_text) IS NOT NULL THEN text_reason('unit_id', unit_text)
