@@ -7,7 +7,7 @@ from pipelines.reports import presentation as shown
 from pipelines.store.snapshot import Snapshot
 
 _VALUES = ("Control value", "Treatment value")
-HEADER = ("Metric", "Role", "Treatment", *_VALUES, "Lift", "Interval", "Confidence", "p", "Verdict")
+HEADER = ("Metric", "Role", "Treatment", *_VALUES, "Change", "Interval", "Confidence", "p", "Method", "Verdict")
 
 
 def scorecard_text(snapshot: Snapshot) -> str:
@@ -54,10 +54,11 @@ def _rows(snapshot: Snapshot) -> list[tuple[str, ...]]:
             row.treatment,
             row.control_text,
             row.treatment_text,
-            row.lift_text,
+            row.change_text,
             row.interval_text,
             row.confidence_text,
             row.p_text,
+            row.method_text,
             row.verdict_text,
         )
         for row in shown.scorecard(snapshot)

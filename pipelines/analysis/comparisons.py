@@ -16,12 +16,15 @@ from stats.lift import fieller
 from stats.margins import relative_margin_effect
 from stats.means import welch
 from stats.moments import Moments
+from stats.proportion_effect import ProportionMethod
 from stats.proportions import score_test
 from stats.ratios import linearise
+from stats.small_cells import compare_small_cells, relative_margin_score
 from stats.status import FloatArray, Status
 from stats.verdicts import Verdict, guardrail_verdict, success_verdict
 
 VALIDITY = "fixed"
+_NO_INTERVAL = (math.nan, math.nan)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +109,8 @@ def metric_result(
     comparisons = []
     for name in treatments:
         numbers = _comparison(metric, question, control, moments[name], name)
+        if isinstance(metric, ProportionMetric):
+            numbers = _without_small_cells(metric, question, control, moments[name], numbers)
         if withheld is None:
             verdict = _verdict(metric, question, numbers)
             reason = verdict_reason(verdict, result, numbers, minimum_effect=question.minimum_effect)
@@ -157,6 +162,47 @@ def _comparison(metric: Metric, question: Question, control: Moments, treatment:
     )
 
 
+def _without_small_cells(
+    metric: ProportionMetric, question: Question, control: Moments, treatment: Moments, numbers: Comparison
+) -> Comparison:
+    """The same comparison, by score intervals and the exact test where the normal approximation cannot be trusted.
+
+    The estimate of the lift keeps its rule (none where the control's rate is too uncertain); its interval needs none.
+    """
+    found = compare_small_cells(control, treatment, confidence=question.confidence)
+    method = ProportionMethod(int(found.method))
+    if method is ProportionMethod.WELCH:
+        return numbers
+    difference, margin_p_value = found.difference, None
+    lift = _number(found.lift.value) if numbers.lift_status != Status.UNDEFINED_RELATIVE.label else None
+    if question.margin is not None:
+        at_margin = relative_margin_score(control, treatment, question.margin, better=metric.better)
+        margin_p_value = _number(at_margin.p_value)
+    exact = replace(
+        numbers,
+        method=method.name.lower(),
+        status=_label(difference.status),
+        difference=_number(difference.value),
+        se=numbers.se or None,
+        df=None,
+        statistic=_number(difference.statistic),
+        low=_number(difference.low),
+        high=_number(difference.high),
+        p_value=_number(difference.p_value),
+        log_p=_number(difference.log_p),
+        margin_p_value=margin_p_value,
+        lift=lift,
+        lift_low=_number(found.lift.low),
+        lift_high=_number(found.lift.high),
+        lift_status=_label(Status.UNDEFINED_RELATIVE if lift is None else found.lift.status),
+    )
+    rates = {float(control.mean[..., 0]), float(treatment.mean[..., 0])}
+    if rates in ({0.0}, {1.0}):
+        # Nobody, or everybody: there is an interval, but nothing a test of no difference could speak on.
+        exact = replace(exact, status=Status.ZERO_VARIANCE.label, statistic=None, p_value=None, log_p=None)
+    return replace(exact, lift_low=None, lift_high=None, margin_p_value=None) if rates == {0.0} else exact
+
+
 def _margin_p_value(metric: Metric, question: Question, control: Moments, treatment: Moments) -> float | None:
     """One-sided p-value of "as bad as the margin or worse"; it is what the lift's interval inverts."""
     if question.margin is None:
@@ -168,23 +214,18 @@ def _margin_p_value(metric: Metric, question: Question, control: Moments, treatm
 
 def _verdict(metric: Metric, question: Question, numbers: Comparison) -> Verdict:
     """The verdict, from the interval that is shown."""
-    low, high = _ends(numbers.lift, numbers.lift_low, numbers.lift_high)
+    if numbers.status == Status.ZERO_VARIANCE.label and numbers.lift_interval is None:
+        return Verdict.NOT_ENOUGH_DATA
+    lift_low, lift_high = numbers.lift_interval or _NO_INTERVAL
     if question.margin is not None:
-        return guardrail_verdict(low, high, margin=question.margin, better=metric.better)
+        return guardrail_verdict(lift_low, lift_high, margin=question.margin, better=metric.better)
     return success_verdict(
-        *_ends(numbers.p_value, numbers.low, numbers.high),
+        *(numbers.difference_interval or _NO_INTERVAL),
         better=metric.better,
-        lift_low=low,
-        lift_high=high,
+        lift_low=lift_low,
+        lift_high=lift_high,
         minimum_effect=question.minimum_effect,
     )
-
-
-def _ends(exists: float | None, low: float | None, high: float | None) -> tuple[float, float]:
-    """The ends of a stored interval: null is unbounded where there is an interval, and NaN where there is none."""
-    if exists is None:
-        return math.nan, math.nan
-    return (-math.inf if low is None else low), (math.inf if high is None else high)
 
 
 def _number(value: FloatArray) -> float | None:

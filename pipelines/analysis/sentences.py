@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 
 from pipelines.formatting import date, difference, interval, shared_places, short_percent, signed_percent
 from pipelines.store.snapshot import Comparison, HealthCheck, MetricResult
+from stats.proportion_effect import ProportionMethod
 from stats.status import Status
 from stats.verdicts import Decision, Verdict
 
@@ -23,6 +25,8 @@ _NO_NUMBERS = {
 
 def verdict_reason(verdict: Verdict, metric: MetricResult, comparison: Comparison, *, minimum_effect: float) -> str:
     """Why a metric got its verdict, from the interval that is shown."""
+    if verdict is Verdict.NOT_ENOUGH_DATA and comparison.method != "welch":
+        return "No unit had the event, in either variant: there is nothing to compare. Check that the event is logged."
     if verdict is Verdict.NOT_ENOUGH_DATA:
         return _NO_NUMBERS.get(comparison.status) or (
             "The control value is too close to zero for a relative change, so the margin cannot be compared with it."
@@ -44,24 +48,26 @@ def verdict_reason(verdict: Verdict, metric: MetricResult, comparison: Compariso
         ),
         Verdict.HARMED: f"the whole interval is a deterioration, and it reaches past the tolerated {tolerated}.",
     }
-    return f"{_evidence(metric, comparison, minimum_effect)}: {conclusions[verdict]}"
+    method = ""
+    if comparison.method != "welch":
+        said = ProportionMethod[comparison.method.upper()].sentence
+        method = f" {said[0].upper()}{said[1:]}."
+    return f"{_evidence(metric, comparison, minimum_effect)}: {conclusions[verdict]}{method}"
 
 
 def _evidence(metric: MetricResult, comparison: Comparison, minimum_effect: float) -> str:
     """Estimate and interval: the lift where there is one, otherwise the difference."""
     direction = f", {metric.better} is better" if metric.better == "lower" else ""
     level = short_percent(comparison.confidence)
-    infinity = float("inf")
-    if comparison.lift is not None:
-        low = -infinity if comparison.lift_low is None else comparison.lift_low
-        high = infinity if comparison.lift_high is None else comparison.lift_high
+    if comparison.lift_interval and (comparison.lift is not None or metric.margin is not None):
+        low, high = comparison.lift_interval
         limits = [0.0, -minimum_effect, minimum_effect]
         limits += [] if metric.margin is None else [-metric.margin, metric.margin]
         places = shared_places((comparison.lift, low, high), limits, scale=100)
-        estimate, lower, upper = (signed_percent(value, places=places) for value in (comparison.lift, low, high))
+        lower, upper = (signed_percent(value, places=places) for value in (low, high))
+        estimate = "relative change" if comparison.lift is None else signed_percent(comparison.lift, places=places)
     else:
-        low = -infinity if comparison.low is None else comparison.low
-        high = infinity if comparison.high is None else comparison.high
+        low, high = comparison.difference_interval or (math.nan, math.nan)
         ends = (comparison.difference, low, high)
         places = shared_places(ends, (0.0,), scale=100 if metric.kind == "proportion" else 1)
         estimate, lower, upper = (

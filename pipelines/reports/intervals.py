@@ -143,9 +143,9 @@ def interval_title(row: ScorecardRow) -> str:
     what = f"{row.metric_label}, {row.treatment} against {row.control}"
     if row.withheld:
         return f"{what}: shown at the planned end."
-    if row.lift is None or row.low is None:
+    if row.p_value is None:
         return f"{what}: no interval ({row.interval_text})."
-    return f"{what}: {row.lift_text}, {row.confidence_text} interval {row.interval_text}. {row.verdict_label}."
+    return f"{what}: {row.change_text}, {row.confidence_text} interval {row.interval_text}. {row.verdict_label}."
 
 
 def _x(axis: Axis, value: float) -> float:

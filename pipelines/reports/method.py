@@ -84,6 +84,15 @@ def _estimates(snapshot: Snapshot) -> str:
     )
     if "proportion" in kinds:
         text += " Proportions also have the pooled score test."
+    small = dict.fromkeys(
+        metric.label for metric in snapshot.metrics for c in metric.comparisons if c.method != "welch"
+    )
+    if small:
+        text += (
+            f" Fewer than 10 conversions or non-conversions in an arm ({', '.join(small)}): there the intervals are "
+            "Miettinen and Nurminen's score intervals and the p-value is exact (Boschloo's test up to 400 units, "
+            "Fisher's above); where the exact test does not reject, the interval is extended to include no change."
+        )
     if "ratio" in kinds:
         text += " Ratios have standard errors by the delta method over units."
     return text

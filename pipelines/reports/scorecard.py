@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -26,8 +25,14 @@ class ScorecardRow:
         The metric's values with their unit.
     control_units, treatment_units, units_text
         Units analysed per arm, and both in words.
-    lift_text, interval_text, difference_text, difference_interval_text, p_text, p_exact_text, confidence_text
+    change_text, interval_text
+        The relative change and its interval; where there is no lift, the difference and its interval in their place.
+    difference_text, difference_interval_text, p_text, p_exact_text, confidence_text
         The effect in words. Where there is no number, the words say why.
+    method_text
+        Where interval and p-value come from, in a few words.
+    no_lift
+        Why the change is a difference, in a few words; empty where it is a lift.
     verdict, verdict_label, tone, glyph, icon, verdict_text
         The verdict (``None`` while withheld), its word, colour class, signs, and glyph and word together.
     reason, why
@@ -61,13 +66,15 @@ class ScorecardRow:
     control_units: int
     treatment_units: int
     units_text: str
-    lift_text: str
+    change_text: str
     interval_text: str
     difference_text: str
     difference_interval_text: str
     p_text: str
     p_exact_text: str
     confidence_text: str
+    method_text: str
+    no_lift: str
     verdict: str | None
     verdict_label: str
     verdict_text: str
@@ -108,7 +115,7 @@ def _row(snapshot: Snapshot, metric: MetricResult, comparison: Comparison) -> Sc
     control, treatment = arms[snapshot.control], arms[comparison.treatment]
     withheld = effects_withheld(snapshot, comparison)
     word = wording.verdict_word(None if snapshot.blocked else comparison.verdict)
-    low, high = (None, None) if withheld else lift_interval(comparison)
+    low, high = (None, None) if withheld else _drawn_interval(comparison)
     texts = (
         _withheld_texts(snapshot.end) if withheld else _effect_texts(metric, comparison, snapshot.plan.minimum_effect)
     )
@@ -131,6 +138,10 @@ def _row(snapshot: Snapshot, metric: MetricResult, comparison: Comparison) -> Sc
         units_text=f"{formatting.count(control.n)} / {formatting.count(treatment.n)}",
         **texts,
         confidence_text=formatting.short_percent(comparison.confidence),
+        method_text=formatting.NONE
+        if withheld or comparison.p_value is None
+        else wording.METHODS.get(comparison.method, comparison.method),
+        no_lift="" if withheld or comparison.lift is not None else wording.status_short(comparison.lift_status),
         verdict=None if snapshot.blocked else comparison.verdict,
         verdict_label=word.label,
         verdict_text=word.text,
@@ -152,30 +163,25 @@ def _row(snapshot: Snapshot, metric: MetricResult, comparison: Comparison) -> Sc
     )
 
 
-def lift_interval(comparison: Comparison) -> tuple[float | None, float | None]:
-    """The lift's interval: an unbounded end is infinite, no interval is ``(None, None)``."""
-    low, high = comparison.lift_low, comparison.lift_high
-    if comparison.lift is None or (low is None and high is None and comparison.lift_status != "unbounded"):
-        return None, None
-    return (-math.inf if low is None else low), (math.inf if high is None else high)
+def _drawn_interval(comparison: Comparison) -> tuple[float | None, float | None]:
+    """The lift's interval where there is a lift: what stands on the axis."""
+    return (None, None) if comparison.lift is None else comparison.lift_interval or (None, None)
 
 
 def _withheld_texts(end: datetime) -> dict[str, str]:
-    single = dict.fromkeys(("lift_text", "difference_text", "p_text", "p_exact_text"), "withheld")
+    single = dict.fromkeys(("change_text", "difference_text", "p_text", "p_exact_text"), "withheld")
     ranges = dict.fromkeys(("interval_text", "difference_interval_text"), f"until {formatting.date(end)}")
     return {**single, **ranges}
 
 
 def _effect_texts(metric: MetricResult, comparison: Comparison, minimum_effect: float) -> dict[str, str]:
-    low, high = lift_interval(comparison)
-    lift_words = wording.status_short(comparison.lift_status) or formatting.NONE
-    words = wording.status_short(comparison.status) or formatting.NONE
+    low, high = _drawn_interval(comparison)
     limits = (0.0,) if metric.margin is None else (0.0, -metric.margin, metric.margin)
     limits = (*limits, -minimum_effect, minimum_effect)
     places = formatting.shared_places((comparison.lift, low, high), limits, scale=100)
     scale = 100 if metric.kind == "proportion" else 1
-    ends = (comparison.difference, comparison.low, comparison.high)
-    fine = formatting.shared_places(ends, (0.0,), scale=scale)
+    ends = comparison.difference_interval or (None, None)
+    fine = formatting.shared_places((comparison.difference, *ends), (0.0,), scale=scale)
 
     def lift(value: float | None) -> str:
         return formatting.signed_percent(value, places=places)
@@ -183,19 +189,21 @@ def _effect_texts(metric: MetricResult, comparison: Comparison, minimum_effect: 
     def difference(value: float | None) -> str:
         return formatting.difference(value, kind=metric.kind, unit_label=metric.unit_label, places=fine)
 
-    lift_range = formatting.interval(low, high, lower=lift(low), upper=lift(high))
-    difference_range = formatting.interval(
-        comparison.low, comparison.high, lower=difference(comparison.low), upper=difference(comparison.high)
-    )
+    known, p = comparison.difference is not None, (comparison.p_value, comparison.log_p)
+    words = wording.status_short(comparison.status) or formatting.NONE
+    apart = difference(comparison.difference) if known else words
+    spread = formatting.interval(*ends, lower=difference(ends[0]), upper=difference(ends[1]))
+    spread = words if ends[0] is None else spread
+    relative = formatting.interval(low, high, lower=lift(low), upper=lift(high))
+    relative = wording.status_short(comparison.lift_status) or formatting.NONE if low is None else relative
+    related = comparison.lift is not None
     return {
-        "lift_text": lift_words if comparison.lift is None else lift(comparison.lift),
-        "interval_text": lift_words if low is None else lift_range,
-        "difference_text": words if comparison.difference is None else difference(comparison.difference),
-        "difference_interval_text": words if comparison.low is None else difference_range,
-        "p_text": words if comparison.p_value is None else formatting.p_value(comparison.p_value, comparison.log_p),
-        "p_exact_text": words
-        if comparison.p_value is None
-        else formatting.exact_p_value(comparison.p_value, comparison.log_p),
+        "change_text": lift(comparison.lift) if related else apart,
+        "interval_text": relative if related else spread,
+        "difference_text": apart,
+        "difference_interval_text": spread,
+        "p_text": words if p[0] is None else formatting.p_value(*p),
+        "p_exact_text": words if p[0] is None else formatting.exact_p_value(*p),
     }
 
 

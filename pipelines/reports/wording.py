@@ -162,6 +162,13 @@ VALIDITIES: Final[dict[str, str]] = {
     "always_valid": "valid at every look",
 }
 
+METHODS: Final[dict[str, str]] = {
+    "welch": "Welch's t",
+    "score_boschloo": "Boschloo's exact test",
+    "score_fisher": "Fisher's exact test",
+}
+"""The test behind a p-value."""
+
 STATUSES: Final[dict[str, tuple[str, str]]] = {
     "ok": ("", ""),
     "unbounded": ("unbounded", "The control value is so uncertain that the relative change has no limit on one side."),

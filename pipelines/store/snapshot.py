@@ -6,6 +6,7 @@ baseline, the open end of an interval) is null, and the `status` beside it says 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -92,29 +93,30 @@ class Comparison:
     se: float | None
     """Standard error of the difference."""
     df: float | None
-    """Welch's degrees of freedom."""
+    """Welch's degrees of freedom; null for other methods."""
     statistic: float | None
-    """Welch's t, of no difference."""
+    """Test statistic of no difference: Welch's t; the pooled z where `method` is another."""
     low: float | None
     """Lower end of the interval of the difference; null when unbounded or unknown."""
     high: float | None
     """Upper end of the interval of the difference; null when unbounded or unknown."""
     p_value: float | None
-    """Two-sided p-value of no difference (Welch)."""
+    """Two-sided p-value of no difference, by `method`; null where all values are the same."""
     log_p: float | None
     """Its natural logarithm, finite where the p-value underflows."""
     score_p_value: float | None
     """Two-sided p-value of the pooled score test; proportions only."""
     margin_p_value: float | None
-    """One-sided p-value of "worse than the margin"; guardrails only."""
+    """One-sided p-value of "as bad as the margin or worse"; guardrails only."""
     confidence: float
     """Coverage of the intervals, after the correction for the number of success comparisons."""
     lift: float | None
     """(treatment - control) / |control|, a proportion."""
     lift_low: float | None
-    """Lower end of the lift's interval (Fieller); null when unbounded or unknown."""
+    """Lower end of the lift's interval (Fieller, or the score interval of the ratio in small cells); null when
+    unbounded or unknown. In small cells it may stand where `lift` itself is null."""
     lift_high: float | None
-    """Upper end of the lift's interval (Fieller); null when unbounded or unknown."""
+    """Upper end of the lift's interval, as above."""
     lift_status: str
     """Status of the lift."""
     validity: str
@@ -125,6 +127,25 @@ class Comparison:
     """The verdict; null while it is withheld."""
     reason: str
     """The verdict in words, or why it is withheld."""
+    method: str = "welch"
+    """Where interval and p-value come from: `welch` (Welch's t, Fieller's lift), or for proportions with fewer than 10
+    conversions or non-conversions in an arm `score_boschloo` or `score_fisher` (score intervals, extended to no change
+    where the exact test does not reject, and that test's p-value)."""
+
+    @property
+    def difference_interval(self) -> tuple[float, float] | None:
+        """The interval of the difference, infinite where unbounded; none where there is none."""
+        return None if self.low is None and self.high is None else _ends(self.low, self.high)
+
+    @property
+    def lift_interval(self) -> tuple[float, float] | None:
+        """The lift's interval, infinite where unbounded; none where there is none."""
+        known = self.lift_low is not None or self.lift_high is not None or self.lift_status == "unbounded"
+        return _ends(self.lift_low, self.lift_high) if known else None
+
+
+def _ends(low: float | None, high: float | None) -> tuple[float, float]:
+    return -math.inf if low is None else low, math.inf if high is None else high
 
 
 @_config

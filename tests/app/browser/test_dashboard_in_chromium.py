@@ -104,7 +104,7 @@ def test_the_tour_shows_the_numbers_of_the_command_line(visit: Callable[..., Any
             value = line.locator(f'[data-field="{name}"]').get_attribute("data-value")
             assert value is not None
             assert float(value) == numbers[name], f"{metric['metric']}: {name}"
-        for text in (words.lift_text, words.control_text, words.treatment_text, words.p_text, words.verdict_label):
+        for text in (words.change_text, words.control_text, words.treatment_text, words.p_text, words.verdict_label):
             expect(line).to_contain_text(text)
         expect(line.get_by_role("img")).to_have_attribute("aria-label", presentation.interval_title(words))
 

@@ -163,7 +163,7 @@ def test_the_scorecard_holds_the_snapshots_numbers(
         assert float(found["difference"]) == comparison.difference
         assert float(found["p_value"]) == comparison.p_value
         row = rows[metric.metric]
-        for words in (row.control_text, row.treatment_text, row.lift_text, row.interval_text, row.verdict_label):
+        for words in (row.control_text, row.treatment_text, row.change_text, row.interval_text, row.verdict_label):
             assert words in text(line[0])
         assert presentation.interval_title(row) in unescape(line[0])
 

@@ -201,8 +201,10 @@ def test_nothing_bought_anywhere_is_a_named_reason_not_a_result(look):
     assert snapshot.decision.decision == "inconclusive"
     comparison = snapshot.metrics[0].comparisons[0]
     assert comparison.status == "zero_variance"
-    assert (comparison.difference, comparison.p_value, comparison.low, comparison.lift) == (0.0, None, None, None)
-    assert "All values are the same" in comparison.reason
+    assert (comparison.difference, comparison.p_value, comparison.lift, comparison.lift_low) == (0.0, None, None, None)
+    assert -0.02 < comparison.low < 0 < comparison.high < 0.02
+    assert "No unit had the event" in comparison.reason
+    assert "All values are the same" in snapshot.metrics[2].comparisons[0].reason
 
 
 def test_a_control_near_zero_has_a_difference_but_no_lift(look):
@@ -213,6 +215,51 @@ def test_a_control_near_zero_has_a_difference_but_no_lift(look):
     assert "pp" in conversion.reason
     assert errors.verdict == "not_enough_data"
     assert "too close to zero" in errors.reason
+
+
+FAILED = ProportionMetric(name="failed", kind="proportion", event="error", better="lower")
+
+
+@pytest.fixture
+def rare(lab):
+    """Analyse units and failures per arm, `failed` as guardrail with a margin of a half: its only comparison."""
+
+    def run(old, new, *, role="guardrails", better="lower"):
+        metric = FAILED.model_copy(update={"better": better})
+        asked = {"guardrails": guard("failed", 0.5), "success": []} if role == "guardrails" else {"success": ["failed"]}
+        arms = {name: (n, 0.0, 1.0, x / n) for name, (x, n) in (("old", old), ("new", new))}
+        with lab.warehouse() as warehouse:
+            lab.load(warehouse, *tables(lab, arms))
+            definitions = lab.definitions(lab.experiment(**asked), metric)
+            (snapshot,) = analyse(warehouse, definitions, None, now=lab.END)
+        return snapshot.metrics[0].comparisons[0]
+
+    return run
+
+
+def test_small_cells_get_the_exact_p_value_and_an_interval_that_does_not_contradict_it(rare):
+    found = rare((0, 5_000), (5, 5_000), role="success", better="higher")
+    assert (found.method, found.status, found.verdict) == ("score_fisher", "ok", "no_clear_change")
+    assert found.p_value == pytest.approx(0.06243750312812, rel=1e-9, abs=0)  # 2 C(5000, 5) / C(10000, 5)
+    assert found.low == 0 < found.difference == 0.001 < found.high
+    assert (found.lift, found.lift_status, found.lift_low) == (None, "undefined_relative", 0.0)
+    assert found.reason.endswith("score interval and Fisher's exact test.")
+    assert rare((2, 60), (9, 60), role="success").method == "score_boschloo"
+    assert rare((10, 60), (12, 60), role="success").method == "welch"
+
+
+def test_a_rare_harm_is_seen_although_the_lift_has_no_estimate(rare):
+    found = rare((4, 5_000), (60, 5_000))
+    assert (found.verdict, found.lift, found.lift_status) == ("harmed", None, "undefined_relative")
+    assert found.lift_low > 0.5
+    assert found.margin_p_value > 0.999
+    assert "relative change (95% interval +" in found.reason
+
+
+def test_everybody_in_both_arms_is_proven_safe_and_claims_no_test(rare):
+    found = rare((900, 900), (900, 900), better="higher")
+    assert (found.verdict, found.status, found.p_value, found.lift) == ("safe", "zero_variance", None, 0.0)
+    assert -0.01 < found.lift_low < 0 < found.lift_high < 0.01
 
 
 def test_an_arm_without_units_is_said_and_nothing_is_made_up(look):

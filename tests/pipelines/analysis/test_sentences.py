@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipelines.analysis.comparisons import Question, metric_result
 from pipelines.definitions.experiments import Experiment
-from pipelines.definitions.metrics import MeanMetric
+from pipelines.definitions.metrics import MeanMetric, ProportionMetric
 from stats.moments import Moments
 
 EXPERIMENT = Experiment.model_validate(
@@ -67,7 +67,27 @@ def ends(reason):
 @settings(max_examples=150, deadline=None)
 @given(st.one_of(lifts, st.tuples(arms, arms)), asked, st.sampled_from(["higher", "lower"]))
 def test_the_sentence_agrees_with_verdict_and_interval(pair, question, better):
-    metric = MeanMetric(name="revenue", kind="mean", event="purchase", better=better)
+    check(MeanMetric(name="revenue", kind="mean", event="purchase", better=better), pair, question, better)
+
+
+@st.composite
+def counts(draw):
+    n = draw(st.integers(1, 3_000))
+    missing = draw(st.booleans())
+    x = draw(st.integers(0, min(n, 15)))
+    return Moments.from_counts(n - x if missing else x, n)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.tuples(counts(), counts()), asked, st.sampled_from(["higher", "lower"]))
+def test_the_sentence_agrees_where_conversions_are_rare_or_nearly_certain(pair, question, better):
+    metric = ProportionMetric(name="revenue", kind="proportion", event="purchase", better=better)
+    comparison = check(metric, pair, question, better)
+    if comparison.p_value is not None and comparison.method != "welch" and comparison.verdict in ("better", "worse"):
+        assert comparison.p_value < 1 - comparison.confidence
+
+
+def check(metric, pair, question, better):
     moments = dict(zip(("old", "new"), pair, strict=True))
     comparison = metric_result(EXPERIMENT, metric, question, moments, withheld=None).comparisons[0]
     reason, sign = comparison.reason, 1 if better == "higher" else -1
@@ -76,7 +96,7 @@ def test_the_sentence_agrees_with_verdict_and_interval(pair, question, better):
     assert (comparison.verdict == "not_enough_data") == ("interval" not in reason)
     shown = ends(reason)
     if shown is None:
-        return
+        return comparison
     good, bad = (max(sign * end for end in shown), min(sign * end for end in shown))
     margin = math.nan if question.margin is None else question.margin
     holds = {
@@ -92,3 +112,4 @@ def test_the_sentence_agrees_with_verdict_and_interval(pair, question, better):
     assert holds[comparison.verdict], reason
     # What is shown is the stored interval, rounded.
     assert shown == pytest.approx([comparison.lift_low, comparison.lift_high], rel=0.01, abs=0.006)
+    return comparison

@@ -48,14 +48,15 @@ def test_no_word_promises_a_chance_to_win() -> None:
 def test_a_row_holds_the_numbers_of_the_snapshot_in_words(samples: Any) -> None:
     checkout, revenue, returns = shown.scorecard(samples.snapshot())
     assert (checkout.control_text, checkout.treatment_text) == ("10.0%", "11.2%")
-    assert (checkout.lift_text, checkout.interval_text) == ("+12.0%", "+3.9% to +20.7%")
+    assert (checkout.change_text, checkout.interval_text) == ("+12.0%", "+3.9% to +20.7%")
     assert (checkout.difference_text, checkout.difference_interval_text) == ("+1.20 pp", "+0.42 pp to +1.98 pp")
     assert (checkout.p_text, checkout.confidence_text, checkout.units_text) == ("0.00270", "95%", "4,990 / 4,985")
     assert (checkout.verdict_text, checkout.tone) == ("▲ Better", shown.Tone.GOOD)
     assert (checkout.lift, checkout.low, checkout.high) == (0.12, 0.0391, 0.2073)
     assert (revenue.control_text, revenue.difference_text) == ("€12.43", "+€0.08")
     assert revenue.margin_at == -0.02
-    assert (returns.lift_text, returns.interval_text, returns.p_text) == ("no lift", "no lift", "no spread")
+    assert (returns.change_text, returns.interval_text, returns.p_text) == ("0.00 pp", "no spread", "no spread")
+    assert returns.no_lift == "no lift"
     assert returns.why == "All values are the same: the uncertainty cannot be estimated."
     assert (returns.lift, returns.low, returns.high) == (None, None, None)
 
@@ -81,7 +82,7 @@ def test_before_the_planned_end_of_a_fixed_plan_effects_are_withheld(samples: An
     for row in shown.scorecard(samples.running()):
         assert row.withheld
         assert (row.verdict, row.lift, row.low, row.high, row.p_value, row.difference) == (None,) * 6
-        assert row.lift_text == row.p_text == row.difference_text == "withheld"
+        assert row.change_text == row.p_text == row.difference_text == "withheld"
         assert row.interval_text == "until 17 Nov 2025"
         assert row.control_text
     assert shown.scorecard(samples.running())[0].treatment_text == "11.2%"
@@ -97,7 +98,7 @@ def test_an_always_valid_interval_may_be_read_at_any_look(samples: Any) -> None:
 def test_a_blocked_look_has_grey_numbers_and_no_verdict(samples: Any) -> None:
     ended = shown.scorecard(samples.blocked())
     assert all(row.greyed and row.verdict is None and row.tone == shown.Tone.MUTED for row in ended)
-    assert ended[0].lift_text == "+12.0%"
+    assert ended[0].change_text == "+12.0%"
 
 
 def test_a_verdict_in_a_blocked_snapshot_is_not_shown_even_if_it_is_there(samples: Any) -> None:
