@@ -68,6 +68,9 @@ def linearise(moments: Moments, *columns: Column, cv_limit: float = DENOMINATOR_
     >>> float(value.mean[..., 0]), round(float(value.variance()), 4)
     (0.5, 0.08)
     """
+    plain = [column for column in columns if isinstance(column, int)]
+    if len(plain) == len(columns):
+        return moments.select(*plain)
     weights = np.zeros((*moments.shape, len(columns), moments.columns))
     centre = np.empty((*moments.shape, len(columns)))
     status: StatusArray = moments.status
@@ -163,8 +166,8 @@ def contrast_checked(moments: Moments, weights: npt.ArrayLike) -> Moments:
     known = np.where(np.isfinite(moments.cross), moments.cross, 0.0)
     with np.errstate(invalid="ignore", over="ignore"):
         mean = np.einsum("...mk,...k->...m", matrix, np.where(np.isfinite(moments.mean), moments.mean, 0.0))
-        cross = np.einsum("...ik,...kl,...jl->...ij", matrix, known, matrix)
-        scale = np.einsum("...ik,...kl,...il->...i", np.abs(matrix), np.abs(known), np.abs(matrix))
+        cross = matrix @ known @ np.swapaxes(matrix, -1, -2)
+        scale = ((np.abs(matrix) @ np.abs(known)) * np.abs(matrix)).sum(axis=-1)
     mean = np.where(no_mean, np.nan, mean)
     cross = np.where(no_cross[..., :, np.newaxis] | no_cross[..., np.newaxis, :], np.nan, cross)
     diagonal = np.diagonal(cross, axis1=-2, axis2=-1)
