@@ -48,6 +48,17 @@ class WarehouseDamagedError(WarehouseError):
         )
 
 
+class WarehouseUnavailableError(WarehouseError):
+    """The system does not let us use the file; `problem` is what it says."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        self.problem = problem
+        super().__init__(
+            path,
+            f"{path} cannot be opened: {problem} Check that it is a file, its permissions and the space on its disk.",
+        )
+
+
 class WarehouseVersionError(WarehouseError):
     """The warehouse was made by another version of rampwise; `found` and `expected` are schema versions."""
 

@@ -17,6 +17,7 @@ from pipelines.engine.errors import (
     WarehouseBusyError,
     WarehouseDamagedError,
     WarehouseMissingError,
+    WarehouseUnavailableError,
     WarehouseVersionError,
 )
 from pipelines.engine.queries import read_sql
@@ -26,6 +27,7 @@ TABLES = ("warehouse_version", "batches", "rejected", "units", "event_names", "e
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
 LONGEST_COMMAND = 120
 HOLDER = re.compile(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
+SYSTEM_PROBLEMS = ("Permission denied", "Read-only file system", "No space left", "Is a directory", "Cannot open file")
 OTHER_CONFIGURATION = "different configuration"
 
 
@@ -82,6 +84,8 @@ def open_warehouse(
         If there is nothing to read.
     WarehouseBusyError
         If another process holds the file for longer than `wait_seconds`; names it.
+    WarehouseUnavailableError
+        If the system does not let us open it.
     WarehouseDamagedError
         If the file is not a DuckDB database or is damaged.
     WarehouseVersionError
@@ -118,7 +122,8 @@ def _connect(
         except (duckdb.IOException, duckdb.ConnectionException) as error:
             holder = _holder(str(error))
             if holder is None:
-                raise WarehouseDamagedError(path, str(error)) from error
+                refused = any(word in str(error) for word in SYSTEM_PROBLEMS)
+                raise (WarehouseUnavailableError if refused else WarehouseDamagedError)(path, str(error)) from error
             waited = time.monotonic() - started
             if waited >= wait_seconds:
                 raise WarehouseBusyError(path, holder=holder, waited=waited) from error

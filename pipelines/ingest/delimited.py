@@ -54,15 +54,16 @@ def read_header(path: Path, wanted: Sequence[Column]) -> Header:
             blank += 1
         else:
             raise EmptySourceError(label)
-    candidates = []
+    candidates, broken = [], False
     for delimiter in DELIMITERS:
         fields, problem = split(line.text, delimiter)
-        if problem is None:
-            known = sum(name.strip().casefold() in ours for name in fields)
-            candidates.append((known, len(fields), Header(names=tuple(fields), delimiter=delimiter, blank_lines=blank)))
-    if not candidates:
+        broken = broken or problem is not None
+        known = sum(name.strip().casefold() in ours for name in fields)
+        candidates.append((known, len(fields), Header(names=tuple(fields), delimiter=delimiter, blank_lines=blank)))
+    known, _, header = max(candidates, key=lambda candidate: candidate[:2])
+    if broken and not known:
         raise UnreadableSourceError(label, "its header has a quote that never closes.", "Mend the first line.")
-    return max(candidates, key=lambda candidate: candidate[:2])[2]
+    return header
 
 
 def split(record: str, delimiter: str) -> tuple[list[str], str | None]:

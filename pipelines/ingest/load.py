@@ -153,6 +153,8 @@ def _load(connection: DuckDBPyConnection, source: Source, order: _Order) -> File
                     source.label, f"reading stopped: {problem}.", "Export or copy it again."
                 ) from error.__cause__
             strict = False
+        except OURS:
+            raise
         except (duckdb.TransactionException, duckdb.ConstraintException) as error:
             if attempt == ATTEMPTS:
                 raise LoadError(source.label, str(error)) from error

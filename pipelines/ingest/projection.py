@@ -155,7 +155,8 @@ def _time(source: OpenSource, name: str, field: Field) -> tuple[Expression, Expr
     if field.type in TIMES:
         return field.value.cast("TIMESTAMP"), nothing("VARCHAR")
     if field.type in ZONED_TIMES:
-        return FunctionExpression("make_timestamp", FunctionExpression("epoch_us", field.value)), nothing("VARCHAR")
+        moment = field.value.cast("TIMESTAMP WITH TIME ZONE")
+        return FunctionExpression("make_timestamp", FunctionExpression("epoch_us", moment)), nothing("VARCHAR")
     if field.type == "VARCHAR" or field.type in TEXTS | INTEGERS or field.type.startswith("ENUM"):
         text = field.value if field.type == "VARCHAR" else field.value.cast("VARCHAR")
         return nothing("TIMESTAMP"), text

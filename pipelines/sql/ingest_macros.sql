@@ -17,10 +17,10 @@ CREATE OR REPLACE TEMP MACRO utc_time(spelling) AS coalesce(
     make_timestamp(epoch_us(TRY_CAST(spelling AS TIMESTAMPTZ))),
     CASE
         WHEN regexp_full_match(spelling, '[0-9]{10}([.][0-9]{1,6})?')
-            THEN make_timestamp((spelling::DECIMAL(18, 6) * 1000000)::BIGINT)
+            THEN make_timestamp((spelling::DECIMAL(28, 6) * 1000000)::BIGINT)
         WHEN regexp_full_match(spelling, '[0-9]{13}') THEN make_timestamp(spelling::BIGINT * 1000)
         WHEN regexp_full_match(spelling, '[0-9]{16}') THEN make_timestamp(spelling::BIGINT)
-        WHEN regexp_full_match(spelling, '[0-9]{19}') THEN make_timestamp(spelling::HUGEINT::BIGINT // 1000)
+        WHEN regexp_full_match(spelling, '[0-9]{19}') THEN make_timestamp((spelling::HUGEINT // 1000)::BIGINT)
     END
 );
 
