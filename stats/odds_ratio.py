@@ -45,8 +45,8 @@ def _log_odds(table: Table, x: FloatArray, start: FloatArray, width: float) -> F
     for first in range(0, x.size, rows):
         chunk = np.zeros(x.size, dtype=bool)
         chunk[first : first + rows] = True
-        wide = Table(*(v[:, np.newaxis] for v in (table.n_a[chunk], table.n_b[chunk], table.successes[chunk])))
-        weights = log_probability(wide, x[chunk][:, np.newaxis] + steps)
+        part = table.rows(chunk)
+        weights = _log_weights(part, x[chunk], steps)
 
         def excess(theta: FloatArray, weights: FloatArray = weights) -> FloatArray:
             tilted = weights + theta[:, np.newaxis] * steps
@@ -56,6 +56,20 @@ def _log_odds(table: Table, x: FloatArray, start: FloatArray, width: float) -> F
         reach = 3.0 + np.abs(start[chunk])
         parts.append(bracketed_root(excess, start[chunk] - reach, start[chunk] + reach))
     return np.concatenate(parts)
+
+
+def _log_weights(table: Table, x: FloatArray, steps: FloatArray) -> FloatArray:
+    """Logarithms of the probabilities at ``x + steps`` relative to each other, by the ratios of neighbours."""
+    at = x[:, np.newaxis] + steps[:-1]
+    n_a, n_b, k = (v[:, np.newaxis] for v in (table.n_a, table.n_b, table.successes))
+    up, down = (n_b - at) * (k - at), (at + 1.0) * (n_a - k + at + 1.0)
+    inside = (at >= table.lowest[:, np.newaxis]) & (at < table.highest[:, np.newaxis])
+    log_ratio = np.log(np.where(inside, up / np.where(inside, down, 1.0), 1.0))
+    weights = np.concatenate([np.zeros((x.size, 1)), np.cumsum(log_ratio, axis=1)], axis=1)
+    support = (x[:, np.newaxis] + steps >= table.lowest[:, np.newaxis]) & (
+        x[:, np.newaxis] + steps <= table.highest[:, np.newaxis]
+    )
+    return np.where(support, weights, -np.inf)
 
 
 def r_odds_ratio(table: Table, x: FloatArray) -> FloatArray:

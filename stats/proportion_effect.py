@@ -132,10 +132,12 @@ def _small(
     two_sided = alternative == "two-sided"
     interval = score_interval(control, treatment, confidence=confidence if two_sided else 2.0 * confidence - 1.0)
     log_p = np.empty(x_a.shape)
-    for code, test in ((ProportionMethod.SCORE_BOSCHLOO, boschloo), (ProportionMethod.SCORE_FISHER, fisher)):
-        chosen = method[small] == code
-        if chosen.any():
-            log_p[chosen] = test(control[chosen], treatment[chosen], alternative=alternative).log_p
+    enumerated = method[small] == ProportionMethod.SCORE_BOSCHLOO
+    if enumerated.any():
+        log_p[enumerated] = boschloo(control[enumerated], treatment[enumerated], alternative=alternative).log_p
+    if not enumerated.all():
+        rest = ~enumerated
+        log_p[rest] = fisher(control[rest], treatment[rest], alternative=alternative, odds_ratio="none").log_p
     return {
         "value": interval.value,
         "low": np.full_like(log_p, -1.0) if alternative == "less" else interval.low,

@@ -41,8 +41,8 @@ def t_upper_log(statistic: npt.ArrayLike, df: npt.ArrayLike) -> FloatArray:
         if np.isposinf(nu).all():
             return np.asarray(special.log_ndtr(-x), np.float64)
         finite = np.where(np.isfinite(nu), nu, 1.0)
-        tail = special.stdtr(finite, -x)
-        direct = np.where(tail > 0.5, np.log1p(-special.stdtr(finite, x)), np.log(tail))
+        tail = special.stdtr(finite, -np.abs(x))
+        direct = np.where(x < 0, np.log1p(-tail), np.log(tail))
         far = np.isfinite(nu) & (x > 0) & np.isfinite(x) & ~(tail > _FAR)
         if far.any():
             direct = np.array(direct)
