@@ -31,6 +31,10 @@ def as_arrow(frame: object) -> pa.Table:
     try:
         if pandas is not None and isinstance(frame, pandas.DataFrame):
             return pa.Table.from_pandas(frame, preserve_index=False)
+        polars = sys.modules.get("polars")
+        if polars is not None and isinstance(frame, polars.DataFrame):
+            # Newer layouts inside dictionaries are more than Arrow's own casts can read.
+            return frame.to_arrow(compat_level=polars.CompatLevel.oldest())
         if isinstance(frame, pa.RecordBatch):
             return pa.Table.from_batches([frame])
         if isinstance(frame, pa.RecordBatchReader):
