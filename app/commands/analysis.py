@@ -76,7 +76,7 @@ def latest(workspace: Workspace, experiment: str) -> Snapshot:
             found = state.latest(experiment)
             if found is not None:
                 return found
-            analysed = {snapshot.experiment for snapshot in state.latest_all()}
+            analysed = {name for name, _ in state.latest_ids()}
     if experiment in defined:
         say(f"Error: {experiment} has not been analysed yet. Run `rampwise analyze {experiment}` first.")
         raise typer.Exit(FAILED)

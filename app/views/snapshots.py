@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +46,9 @@ def load_looks() -> Looks:
     unreadable: dict[str, str] = {}
     path = workspace.state_path
     if path.exists():  # opening would make it
-        for experiment, snapshot_id in _latest_ids(path):
+        with State(path) as state:
+            latest = state.latest_ids()
+        for experiment, snapshot_id in latest:
             try:
                 snapshots[experiment] = _snapshot(str(path), snapshot_id)
             except StateError as error:
@@ -55,28 +56,11 @@ def load_looks() -> Looks:
     return Looks(workspace=workspace, snapshots=snapshots, unreadable=unreadable)
 
 
-def _latest_ids(path: Path) -> tuple[tuple[str, str], ...]:
-    try:
-        with State(path) as state:
-            return state.latest_ids()
-    except (sqlite3.Error, OSError) as error:
-        raise _unreadable(path, error) from error
-
-
 @st.cache_resource(max_entries=512, show_spinner=False)
 def _snapshot(path: str, snapshot_id: str) -> Snapshot:
     """A stored snapshot; it never changes, so its id is all there is to remember."""
-    try:
-        with State(Path(path)) as state:
-            found = state.get(snapshot_id)
-    except (sqlite3.Error, OSError) as error:
-        raise _unreadable(Path(path), error) from error
+    with State(Path(path)) as state:
+        found = state.get(snapshot_id)
     if found is None:
         raise StateError(f"Snapshot {snapshot_id!r} has just been removed from {path}. Reload the page.")
     return found
-
-
-def _unreadable(path: Path, error: Exception) -> StateError:
-    return StateError(
-        f"{path} cannot be read ({error}). Move the file away and run `rampwise analyze`: it makes a new one."
-    )

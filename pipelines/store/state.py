@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,42 +15,10 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from pipelines.errors import PipelineError
+from pipelines.store.database import StateError, open_database
 from pipelines.store.snapshot import SCHEMA_VERSION, Snapshot, from_json, to_json
 
-LAYOUT_VERSION = 1
 CLAIM_LIFETIME = timedelta(minutes=15)
-_BUSY_SECONDS = 10.0
-_LAYOUT = """
-CREATE TABLE snapshots (
-    sequence INTEGER PRIMARY KEY,
-    snapshot_id TEXT NOT NULL UNIQUE,
-    experiment TEXT NOT NULL,
-    analysed_at TEXT NOT NULL,
-    phase TEXT NOT NULL,
-    decision TEXT NOT NULL,
-    schema_version INTEGER NOT NULL,
-    body TEXT NOT NULL
-);
-CREATE INDEX snapshots_by_experiment ON snapshots (experiment, analysed_at, sequence);
-CREATE VIEW latest_snapshots AS
-SELECT * FROM snapshots AS s WHERE sequence = (
-    SELECT sequence FROM snapshots WHERE experiment = s.experiment ORDER BY analysed_at DESC, sequence DESC LIMIT 1
-);
-CREATE TABLE deliveries (
-    report TEXT NOT NULL,
-    slot TEXT NOT NULL,
-    claimed_by TEXT NOT NULL,
-    claimed_at TEXT NOT NULL,
-    finished_at TEXT,
-    paths TEXT NOT NULL DEFAULT '[]',
-    PRIMARY KEY (report, slot)
-) WITHOUT ROWID;
-"""
-
-
-class StateError(PipelineError):
-    """The state database cannot be used as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,29 +53,18 @@ class State:
     Raises
     ------
     StateError
-        If the file is no SQLite database, or was written by a newer rampwise.
+        If the file is no SQLite database, was written by a newer rampwise, or cannot be written where it has to be.
 
     Notes
     -----
-    Write-ahead logging lets readers go on while one process writes; a second writer waits up to ten seconds.
+    Write-ahead logging lets readers go on while one process writes; a second writer waits up to ten seconds. What may
+    not be written to can still be read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._token = uuid4().hex
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
-        try:
-            self._prepare()
-        except sqlite3.DatabaseError as error:
-            self._connection.close()
-            raise StateError(
-                f"{path} cannot be used as the state database ({error}). "
-                "Move the file away: the next `rampwise analyze` makes a new one."
-            ) from error
-        except BaseException:
-            self._connection.close()
-            raise
+        self._connection = open_database(path)
 
     def __enter__(self) -> Self:
         return self
@@ -169,20 +125,20 @@ class State:
 
     def latest_all(self) -> tuple[Snapshot, ...]:
         """The most recent look at every experiment, by name of the experiment."""
-        rows = self._connection.execute("SELECT * FROM latest_snapshots ORDER BY experiment").fetchall()
+        rows = self._all("SELECT * FROM latest_snapshots ORDER BY experiment")
         return tuple(_read(row) for row in rows)
 
     def latest_ids(self) -> tuple[tuple[str, str], ...]:
         """Experiment and snapshot id of every experiment's most recent look, by name: cheap, nothing is read."""
-        rows = self._connection.execute("SELECT experiment, snapshot_id FROM latest_snapshots ORDER BY experiment")
+        rows = self._all("SELECT experiment, snapshot_id FROM latest_snapshots ORDER BY experiment")
         return tuple((row["experiment"], row["snapshot_id"]) for row in rows)
 
     def history(self, experiment: str) -> tuple[tuple[str, datetime], ...]:
         """Ids and times of all looks at an experiment, oldest first."""
-        rows = self._connection.execute(
+        rows = self._all(
             "SELECT snapshot_id, analysed_at FROM snapshots WHERE experiment = ? ORDER BY analysed_at, sequence",
-            (experiment,),
-        ).fetchall()
+            experiment,
+        )
         return tuple((row["snapshot_id"], _to_time(row["analysed_at"])) for row in rows)
 
     # -- report deliveries -----------------------------------------------------------------------------------
@@ -257,9 +213,7 @@ class State:
 
     def deliveries(self, report: str | None = None) -> tuple[DeliveryRecord, ...]:
         """Claimed and finished slots, oldest first; of one report or of all."""
-        rows = self._connection.execute(
-            "SELECT * FROM deliveries WHERE ? IS NULL OR report = ? ORDER BY slot, report", (report, report)
-        ).fetchall()
+        rows = self._all("SELECT * FROM deliveries WHERE ? IS NULL OR report = ? ORDER BY slot, report", report, report)
         return tuple(
             DeliveryRecord(
                 report=row["report"],
@@ -280,49 +234,34 @@ class State:
                 "it over or finished it. Nothing was recorded; see `rampwise report run --due`."
             )
 
+    def _all(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        with self._told("read"):
+            return self._connection.execute(sql, values).fetchall()
+
     def _one(self, sql: str, *values: object) -> sqlite3.Row | None:
-        row: sqlite3.Row | None = self._connection.execute(sql, values).fetchone()
-        return row
+        return next(iter(self._all(sql, *values)), None)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
+        with self._told("written to"):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    @contextmanager
+    def _told(self, wanted: str) -> Iterator[None]:
+        """What SQLite complains about, as an error that says what to do."""
         try:
             yield
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
-
-    def _prepare(self) -> None:
-        self._connection.row_factory = sqlite3.Row
-        self._connection.execute("PRAGMA synchronous = NORMAL")
-        self._use_write_ahead_log()
-        if self._layout() == 0:
-            with self._writing():
-                if self._layout() == 0:  # another process may have been first
-                    for statement in filter(str.strip, _LAYOUT.split(";")):
-                        self._connection.execute(statement)
-                    self._connection.execute(f"PRAGMA user_version = {LAYOUT_VERSION}")
-        if self._layout() > LAYOUT_VERSION:
+        except sqlite3.Error as error:
             raise StateError(
-                f"{self.path} has layout {self._layout()}, this rampwise reads up to {LAYOUT_VERSION}: "
-                "it was written by a newer version. Upgrade rampwise."
-            )
-
-    def _use_write_ahead_log(self) -> None:
-        """Switch to write-ahead logging; SQLite does not wait for others here, so this does."""
-        deadline = time.monotonic() + _BUSY_SECONDS
-        while self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-            try:
-                self._connection.execute("PRAGMA journal_mode = WAL").fetchone()
-            except sqlite3.OperationalError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
-
-    def _layout(self) -> int:
-        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+                f"{self.path} cannot be {wanted} ({error}). Check its permissions, the space on its disk, and that no "
+                "other process holds it; if it is damaged, move it away and run `rampwise analyze`."
+            ) from error
 
 
 def _snapshot(row: sqlite3.Row | None) -> Snapshot | None:
@@ -330,13 +269,20 @@ def _snapshot(row: sqlite3.Row | None) -> Snapshot | None:
 
 
 def _read(row: sqlite3.Row) -> Snapshot:
+    problem = f"was stored with schema {row['schema_version']}; this rampwise reads schema {SCHEMA_VERSION}"
     try:
-        return from_json(row["body"])
+        if row["schema_version"] == SCHEMA_VERSION:  # a later version may mean something else by the same fields
+            problem = "is damaged"
+            return from_json(row["body"])
     except ValidationError as error:
-        raise StateError(
-            f"Snapshot {row['snapshot_id']!r} was stored with schema {row['schema_version']}; this rampwise reads "
-            f"schema {SCHEMA_VERSION}. Run `rampwise analyze {row['experiment']}` to make a new one."
-        ) from error
+        raise _unreadable(row, problem) from error
+    raise _unreadable(row, problem)
+
+
+def _unreadable(row: sqlite3.Row, problem: str) -> StateError:
+    return StateError(
+        f"Snapshot {row['snapshot_id']!r} {problem}. Run `rampwise analyze {row['experiment']}` to make a new one."
+    )
 
 
 def _to_text(moment: datetime) -> str:

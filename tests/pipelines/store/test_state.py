@@ -104,6 +104,38 @@ def test_a_snapshot_of_another_schema_says_what_to_do(path: Path) -> None:
         state.latest("checkout")
 
 
+def test_the_number_of_the_schema_counts_even_where_the_fields_would_fit(path: Path) -> None:
+    with State(path) as state:
+        state.save(snapshot())
+    with sqlite3.connect(path) as raw:
+        raw.execute("UPDATE snapshots SET schema_version = 2")
+    raw.close()
+    with State(path) as state, pytest.raises(StateError, match="stored with schema 2; this rampwise reads schema 1"):
+        state.latest("checkout")
+
+
+def test_a_damaged_page_is_an_error_that_says_what_to_do(path: Path) -> None:
+    with State(path) as state:
+        state.save(replace(snapshot(), hypothesis="long " * 20_000))
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    with pytest.raises(StateError, match="move it away|Move the file away"), State(path) as state:
+        state.latest_all()
+
+
+def test_what_may_not_be_written_to_can_still_be_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with State(path) as state:
+        state.save(snapshot())
+    before = sorted(path.parent.iterdir())
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write everything, so permissions alone prove nothing
+    with State(path) as state:
+        assert state.latest("checkout") == snapshot()
+        with pytest.raises(StateError, match="cannot be written .*readonly.*permissions"):
+            state.save(snapshot(tag="b"))
+    assert sorted(path.parent.iterdir()) == before
+
+
 def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path) -> None:
     path.parent.mkdir()
     path.write_text("precious notes " * 100)

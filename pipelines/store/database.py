@@ -1,0 +1,127 @@
+"""The SQLite file behind `pipelines.store.state`: its layout, and opening it for many processes at once."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+from pipelines.errors import PipelineError
+
+LAYOUT_VERSION = 1
+_BUSY_SECONDS = 10.0
+_LAYOUT = """
+CREATE TABLE snapshots (
+    sequence INTEGER PRIMARY KEY,
+    snapshot_id TEXT NOT NULL UNIQUE,
+    experiment TEXT NOT NULL,
+    analysed_at TEXT NOT NULL,
+    phase TEXT NOT NULL,
+    decision TEXT NOT NULL,
+    schema_version INTEGER NOT NULL,
+    body TEXT NOT NULL
+);
+CREATE INDEX snapshots_by_experiment ON snapshots (experiment, analysed_at, sequence);
+CREATE VIEW latest_snapshots AS
+SELECT * FROM snapshots AS s WHERE sequence = (
+    SELECT sequence FROM snapshots WHERE experiment = s.experiment ORDER BY analysed_at DESC, sequence DESC LIMIT 1
+);
+CREATE TABLE deliveries (
+    report TEXT NOT NULL,
+    slot TEXT NOT NULL,
+    claimed_by TEXT NOT NULL,
+    claimed_at TEXT NOT NULL,
+    finished_at TEXT,
+    paths TEXT NOT NULL DEFAULT '[]',
+    PRIMARY KEY (report, slot)
+) WITHOUT ROWID;
+"""
+
+
+class StateError(PipelineError):
+    """The state database cannot be used as it is."""
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """Open the state database, making it where it is missing; only for reading where it may not be written to.
+
+    Raises
+    ------
+    StateError
+        If the file is no SQLite database, or was written by a newer rampwise.
+    """
+    read_only = path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+    connection: sqlite3.Connection | None = None
+    try:
+        if read_only:
+            connection = _connect(f"file:{quote(str(path.absolute()))}?mode=ro{_frozen(path)}", uri=True)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            connection = _connect(str(path))
+            _prepare(connection)
+        _check_layout(connection, path)
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
+        if not isinstance(error, sqlite3.Error):
+            raise
+        advice = "Move the file away: the next `rampwise analyze` makes a new one."
+        if isinstance(error, sqlite3.OperationalError):  # locked, no permission, a full disk: the file itself is sound
+            advice = "Check its permissions, the space on its disk, and that no other process holds it; then try again."
+        raise StateError(f"{path} cannot be used as the state database ({error}). {advice}") from error
+    return connection
+
+
+def _connect(target: str, *, uri: bool = False) -> sqlite3.Connection:
+    connection = sqlite3.connect(target, timeout=_BUSY_SECONDS, isolation_level=None, uri=uri)
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _frozen(path: Path) -> str:
+    """A log beside the file has to be read too; without one SQLite must not try to make one."""
+    return "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA synchronous = NORMAL")
+    _use_write_ahead_log(connection)
+    if _layout(connection) > 0:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if _layout(connection) == 0:  # another process may have been first
+            for statement in filter(str.strip, _LAYOUT.split(";")):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {LAYOUT_VERSION}")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Switch to write-ahead logging; SQLite does not wait for others here, so this does."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _check_layout(connection: sqlite3.Connection, path: Path) -> None:
+    found = _layout(connection)
+    if found > LAYOUT_VERSION:
+        raise StateError(
+            f"{path} has layout {found}, this rampwise reads up to {LAYOUT_VERSION}: "
+            "it was written by a newer version. Upgrade rampwise."
+        )
+
+
+def _layout(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
