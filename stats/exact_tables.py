@@ -12,9 +12,8 @@ from scipy import special
 from stats.binomial import TIE, log_choose
 from stats.effect import ALTERNATIVES
 from stats.errors import check_choice
-from stats.hypergeometric import Table, log_probability, log_tails
+from stats.hypergeometric import Table, conditional_odds_ratio, log_probability, log_tails, r_odds_ratio
 from stats.moments import Moments
-from stats.odds_ratio import conditional_odds_ratio, r_odds_ratio
 from stats.proportions import paired_counts
 from stats.status import BoolArray, FloatArray, StatusArray
 from stats.tails import LOG_2

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stats.effect import Effect
-from stats.exact_sums import two_sum
 from stats.moments import Moments
+from stats.rounding import two_sum
 from stats.status import FloatArray, Status, StatusArray, where_status, worst
 
 _EPSILON = float(np.finfo(np.float64).eps)

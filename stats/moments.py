@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from stats.cancellation import SMALLEST_SQUARE, status_of_contrast, status_of_numbers, status_of_sums
+from stats import rounding
 from stats.errors import StatsError
-from stats.exact_sums import column_means, two_sum, weighted_mean
 from stats.status import FloatArray, Status, StatusArray, where_status, worst
 
 
@@ -95,14 +94,14 @@ class Moments:
             return cls._unusable(float(n), k, Status.INVALID_INPUT)
         if n == 0:
             return cls._unusable(0.0, k, Status.INSUFFICIENT_DATA, cross=0.0)
-        mean, residue = column_means(rows)
+        mean, residue = rounding.column_means(rows)
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             centred = rows - mean - residue
             drift = centred.sum(axis=0)
             cross = centred.T @ centred - np.outer(drift, drift) / n
         # Out of the range of a double: squares that overflow, or vanish although the values differ.
         constant = (rows == rows[0]).all(axis=0)
-        vanished = (np.diagonal(cross) < SMALLEST_SQUARE) & ~constant
+        vanished = (np.diagonal(cross) < rounding.SMALLEST_SQUARE) & ~constant
         cross = np.where(constant[:, np.newaxis] | constant, 0.0, cross)
         status = where_status(vanished.any() or not np.isfinite(cross).all(), Status.PRECISION_LOSS)
         return cls._checked(np.float64(n), mean, cross, status, residue)
@@ -167,8 +166,8 @@ class Moments:
             cross = raw - shifted[..., :, np.newaxis] * offset[..., np.newaxis, :]
         cross = np.where((count == 0)[..., np.newaxis, np.newaxis], 0.0, cross)
         centred, uncentred = _diagonal(cross), _diagonal(raw)
-        status = status_of_sums(centred, uncentred, count)
-        mean, residue = two_sum(np.broadcast_to(np.asarray(origin, np.float64), offset.shape), offset)
+        status = rounding.status_of_sums(centred, uncentred, count)
+        mean, residue = rounding.two_sum(np.broadcast_to(np.asarray(origin, np.float64), offset.shape), offset)
         return cls._checked(count.copy(), mean, cross, status, residue)
 
     @classmethod
@@ -191,7 +190,7 @@ class Moments:
     ) -> Moments:
         """Attach the status that the numbers themselves call for."""
         count = np.asarray(n, np.float64)
-        combined = status_of_numbers(count, mean, cross, np.asarray(status, np.int8))
+        combined = rounding.status_of_numbers(count, mean, cross, np.asarray(status, np.int8))
         return cls(n=count, mean=mean, cross=cross, status=combined, residue=np.asarray(residue, np.float64))
 
     def __add__(self, other: Moments) -> Moments:
@@ -208,10 +207,10 @@ class Moments:
         )
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             weight = np.where(n > 0, self.n * (other.n / n), 0.0)[..., np.newaxis, np.newaxis]
-            gap, gap_rest = two_sum(second, -first)
+            gap, gap_rest = rounding.two_sum(second, -first)
             delta = gap + (gap_rest + (second_rest - first_rest))
             delta = np.where(none | other_none, 0.0, delta)
-            mean, residue = weighted_mean((self.n, first, first_rest), (other.n, second, second_rest), n)
+            mean, residue = rounding.weighted_mean((self.n, first, first_rest), (other.n, second, second_rest), n)
             cross = self.cross + other.cross + weight * (delta[..., :, np.newaxis] * delta[..., np.newaxis, :])
         either = worst(_not_empty(self.status), _not_empty(other.status))
         status = worst(either, where_status(n == 0, Status.INSUFFICIENT_DATA))
@@ -274,7 +273,7 @@ class Moments:
             residue = np.einsum("...mk,...k->...m", matrix, self.residue)
             cross = np.einsum("...ik,...kl,...jl->...ij", matrix, self.cross, matrix)
             scale = np.einsum("...ik,...kl,...il->...i", np.abs(matrix), np.abs(self.cross), np.abs(matrix))
-        nothing, lost = status_of_contrast(_diagonal(cross), scale)
+        nothing, lost = rounding.status_of_contrast(_diagonal(cross), scale)
         cross = np.where(nothing[..., :, np.newaxis] | nothing[..., np.newaxis, :], 0.0, cross)
         status = worst(self.status, where_status(lost, Status.PRECISION_LOSS))
         shape = mean.shape[:-1]

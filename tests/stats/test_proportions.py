@@ -15,7 +15,6 @@ from stats.binomial import binomial_two_sided_log, log_binomial, log_upper
 from stats.effect import infer
 from stats.errors import OutOfRangeError
 from stats.exact_tables import boschloo, fisher
-from stats.g_test import g_test
 from stats.hypergeometric import Table, log_probability, log_tails
 from stats.lift import lift_of
 from stats.means import welch
@@ -29,7 +28,7 @@ from stats.proportion_intervals import (
     score_interval,
     wilson,
 )
-from stats.proportions import katz_log_ratio, score_test, wald_difference
+from stats.proportions import g_test, katz_log_ratio, score_test, wald_difference
 from stats.restricted_rates import difference_score, ratio_score, restricted_difference, restricted_ratio
 from stats.status import Status
 

@@ -8,11 +8,10 @@ from reference_adapters.inputs import alternative, confidence, inference, moment
 
 from stats.effect import infer
 from stats.exact_tables import boschloo, fisher
-from stats.g_test import g_test
 from stats.lift import lift_of
 from stats.moments import Moments
 from stats.proportion_intervals import agresti_caffo, clopper_pearson, newcombe, score_interval, wilson
-from stats.proportions import katz_log_ratio, score_test, wald_difference
+from stats.proportions import g_test, katz_log_ratio, score_test, wald_difference
 from stats.sample_ratio import SampleRatio, binomial_sample_ratio, sample_ratio_test
 
 
