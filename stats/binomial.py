@@ -25,11 +25,11 @@ def log_binomial(x: FloatArray, n: FloatArray, p: FloatArray, q: FloatArray) -> 
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         body = (
-            _stirling(n)
-            - _stirling(x)
-            - _stirling(n - x)
-            - _deviance(x, n * p)
-            - _deviance(n - x, n * q)
+            stirling_remainder(n)
+            - stirling_remainder(x)
+            - stirling_remainder(n - x)
+            - half_deviance(x, n * p)
+            - half_deviance(n - x, n * q)
             + 0.5 * np.log(n / (2.0 * np.pi * x * (n - x)))
         )
         none, every = special.xlog1py(n, -p), special.xlogy(n, p)
@@ -94,7 +94,7 @@ def binomial_two_sided_log(x: FloatArray, n: FloatArray, p: FloatArray, q: Float
     return np.where(log_binomial(mode, n, p, q) <= limit, 0.0, np.minimum(both, 0.0))
 
 
-def _deviance(x: FloatArray, mean: FloatArray) -> FloatArray:
+def half_deviance(x: FloatArray, mean: FloatArray) -> FloatArray:
     """``x log(x / mean) + mean - x`` without cancellation (Loader's bd0)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         v = (x - mean) / (x + mean)
@@ -108,7 +108,8 @@ def _deviance(x: FloatArray, mean: FloatArray) -> FloatArray:
         return np.where(close, near, special.xlogy(x, x / mean) + mean - x)
 
 
-def _stirling(n: npt.ArrayLike) -> FloatArray:
+def stirling_remainder(n: npt.ArrayLike) -> FloatArray:
+    """``log(n!) - log(sqrt(2 pi n) (n / e)**n)``, for n at least 0, whole or not; 0 at 0."""
     value = np.asarray(n, np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         direct = special.gammaln(value + 1.0) - (value + 0.5) * np.log(value) + value - 0.5 * np.log(2.0 * np.pi)

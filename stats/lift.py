@@ -26,6 +26,8 @@ _EPSILON = float(np.finfo(np.float64).eps)
 
 ContrastDf: TypeAlias = Callable[[FloatArray], FloatArray]
 """Degrees of freedom of the contrast ``difference - lift * |baseline|``, given the lift."""
+ContrastCritical: TypeAlias = Callable[[FloatArray], FloatArray]
+"""Half the interval's width in standard errors of that contrast, given the lift."""
 
 
 class FiellerKind(IntEnum):
@@ -139,6 +141,7 @@ def fieller_lift(
     confidence: float = 0.95,
     alternative: str = "two-sided",
     contrast_df: ContrastDf | None = None,
+    critical: ContrastCritical | None = None,
 ) -> Lift:
     """Fieller's interval of ``difference / |baseline|`` for any pair of correlated, nearly normal estimates.
 
@@ -154,6 +157,8 @@ def fieller_lift(
         Covariance of the two estimates; minus the baseline's variance for independent arms.
     contrast_df
         Degrees of freedom of the contrast at a lift, if they depend on it.
+    critical
+        Takes the place of the t quantile, for a sequential method: finite critical value of the contrast at a lift.
 
     Raises
     ------
@@ -173,7 +178,10 @@ def fieller_lift(
     status = _lift_status(difference.status, a, va)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         value = d / np.abs(a)
-        quantile = t_quantile(tail, df)
+        quantile = t_quantile(tail, df) if critical is None else critical(np.zeros_like(d))
+        if critical is None and contrast_df is not None:
+            degrees = contrast_df
+            critical = lambda lift: t_quantile(tail, degrees(lift))  # noqa: E731
         # In units of the control mean: u = D/|A|, variances relative to A**2. The set solves
         # (u - r)**2 <= t**2 * (v_d - 2 r c + r**2 v_a).
         v_d, v_a, c = (se / a) ** 2, va / (a * a), sign * cov / (a * a)
@@ -182,9 +190,9 @@ def fieller_lift(
         low, high, kind = _quadratic(terms, quantile)
         gap_low, gap_high = np.where(kind == FiellerKind.EXTERIOR, (low, high), np.nan)
         bounded = kind == FiellerKind.BOUNDED
-        if contrast_df is not None:
-            low = _refine(low, 0, contrast_df, tail, terms, bounded)
-            high = _refine(high, 1, contrast_df, tail, terms, bounded)
+        if critical is not None:
+            low = _refine(low, 0, critical, terms, bounded)
+            high = _refine(high, 1, critical, terms, bounded)
         low, high = np.where(bounded, low, -np.inf), np.where(bounded, high, np.inf)
     if alternative == "greater":
         high = np.full_like(high, np.inf)
@@ -307,14 +315,14 @@ def _quadratic(terms: _Terms, quantile: FloatArray) -> tuple[FloatArray, FloatAr
 
 
 def _refine(
-    end: FloatArray, which: int, contrast_df: ContrastDf, tail: float, terms: _Terms, bounded: BoolArray
+    end: FloatArray, which: int, critical: ContrastCritical, terms: _Terms, bounded: BoolArray
 ) -> FloatArray:
     """Move an end until its own contrast's quantile gives it back."""
     if not bounded.any():
         return end
     for _ in range(_ROUNDS):
         at = np.where(np.isfinite(end), end, 0.0)
-        roots = _quadratic(terms, t_quantile(tail, contrast_df(at)))
+        roots = _quadratic(terms, critical(at))
         moved = np.where(bounded & (roots[2] == FiellerKind.BOUNDED), roots[which], end)
         settled = np.abs(moved - end) <= 4.0 * _EPSILON * np.abs(moved)
         end = moved

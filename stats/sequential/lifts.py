@@ -1,0 +1,191 @@
+"""Confidence sequence of the relative lift, by inverting the test of ``treatment - (1 + lift) * control``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from stats.adjusted import BASELINES, Adjusted
+from stats.effect import ALTERNATIVES, Effect
+from stats.errors import check_choice, check_probability
+from stats.lift import Lift, fieller_lift
+from stats.means import mean_variance, welch, welch_df
+from stats.moments import Moments
+from stats.sequential.effects import REFERENCES, NormalMixture
+from stats.sequential.mixture import mixture_critical
+from stats.status import FloatArray, Status
+
+# Stands for "no statistic is enough" where a finite number is needed; its square stays far inside a double's range.
+_OUT_OF_REACH = 1e8
+
+
+def lift_sequence(
+    control: Moments,
+    treatment: Moments,
+    mixture: NormalMixture,
+    *,
+    units: npt.ArrayLike | None = None,
+    alternative: str = "two-sided",
+    confidence: float = 0.95,
+    reference: str = "t",
+    column: int = 0,
+) -> Lift:
+    """Always-valid interval of the relative lift of two means, per look.
+
+    Parameters
+    ----------
+    control, treatment
+        Moments of the metric per randomisation unit, of all data so far; one cell per look.
+    mixture, units, confidence, reference
+        As for `stats.sequential.effects.always_valid`. A mixture of effects is one of differences in the metric's
+        units, for every contrast alike.
+    alternative
+        ``"two-sided"``, ``"greater"`` or ``"less"``.
+    column
+        Which column of the Moments holds the metric.
+
+    Returns
+    -------
+    Lift
+        All values are proportions. It excludes 0 exactly where the sequence of the difference does. ``UNBOUNDED``
+        while the control mean cannot be told from 0 at the sequential level.
+
+    Raises
+    ------
+    OutOfRangeError
+        If an option is not one of the allowed values.
+    StatsError
+        If the mixture needs units and none are given.
+
+    Notes
+    -----
+    Under a lift r the contrast ``difference - r * |control|`` has mean 0, and its mixture e-value stays below
+    ``1 / alpha`` for ever with probability ``1 - alpha``: the lifts not rejected are a confidence sequence. Fieller
+    (1954), JRSS B 16:175-185, with the critical value of Howard et al. (2021) in place of the quantile.
+
+    Examples
+    --------
+    >>> control, treatment = Moments.from_summary(5000, 5.0, 4.0), Moments.from_summary(5000, 5.5, 5.0)
+    >>> lift = lift_sequence(control, treatment, NormalMixture.tuned(10_000), units=10_000)
+    >>> round(float(lift.low), 4), round(float(lift.high), 4)
+    (0.0734, 0.1273)
+    """
+    check_choice("reference", reference, REFERENCES)
+    difference = welch(control, treatment, column=column)
+    share_a, share_b = mean_variance(control, column=column), mean_variance(treatment, column=column)
+
+    def degrees(lift: FloatArray) -> FloatArray:
+        sign = np.where(control.mean[..., column] < 0, -1.0, 1.0)
+        return welch_df(share_a * (1.0 + sign * lift) ** 2, control.n - 1.0, share_b, treatment.n - 1.0)
+
+    return contrast_sequence(
+        difference,
+        mixture,
+        baseline=control.mean[..., column],
+        baseline_variance=share_a,
+        covariance=-share_a,
+        units=units,
+        alternative=alternative,
+        confidence=confidence,
+        degrees=degrees if reference == "t" else None,
+    )
+
+
+def adjusted_lift_sequence(
+    adjusted: Adjusted,
+    mixture: NormalMixture,
+    *,
+    units: npt.ArrayLike | None = None,
+    alternative: str = "two-sided",
+    confidence: float = 0.95,
+    baseline: str = "unadjusted",
+) -> Lift:
+    """Always-valid interval of the relative lift of a covariate-adjusted effect (CUPED, Lin, strata).
+
+    Parameters
+    ----------
+    adjusted
+        Result of the adjustment at each look; one cell per look.
+    mixture, units, alternative, confidence
+        As for `lift_sequence`.
+    baseline
+        As for `stats.adjusted.Adjusted.lift`.
+
+    Raises
+    ------
+    OutOfRangeError
+        If an option is not one of the allowed values.
+    StatsError
+        If the mixture needs units and none are given.
+    """
+    check_choice("baseline", baseline, BASELINES)
+    raw = baseline == "unadjusted"
+    return contrast_sequence(
+        adjusted.effect,
+        mixture,
+        baseline=adjusted.baseline if raw else adjusted.control,
+        baseline_variance=adjusted.baseline_variance if raw else adjusted.control_variance,
+        covariance=adjusted.covariance if raw else adjusted.adjusted_covariance,
+        units=units,
+        alternative=alternative,
+        confidence=confidence,
+        degrees=lambda _: adjusted.effect.df,
+    )
+
+
+def contrast_sequence(
+    difference: Effect,
+    mixture: NormalMixture,
+    *,
+    baseline: npt.ArrayLike,
+    baseline_variance: npt.ArrayLike,
+    covariance: npt.ArrayLike,
+    units: npt.ArrayLike | None = None,
+    alternative: str = "two-sided",
+    confidence: float = 0.95,
+    degrees: Callable[[FloatArray], FloatArray] | None = None,
+) -> Lift:
+    """Always-valid interval of ``difference / |baseline|`` for any pair of correlated, nearly normal estimates.
+
+    Parameters
+    ----------
+    difference, baseline, baseline_variance, covariance
+        As for `stats.lift.fieller_lift`.
+    mixture, units, alternative, confidence
+        As for `lift_sequence`.
+    degrees
+        Degrees of freedom of the contrast at a lift; none for the normal reference.
+
+    Raises
+    ------
+    OutOfRangeError
+        If an option is not one of the allowed values.
+    StatsError
+        If the mixture needs units and none are given.
+    """
+    check_choice("alternative", alternative, ALTERNATIVES)
+    check_probability("confidence", confidence)
+    sides = "two-sided" if alternative == "two-sided" else "one-sided"
+    shape = difference.value.shape
+    a, va, cov = (np.broadcast_to(np.asarray(x, np.float64), shape) for x in (baseline, baseline_variance, covariance))
+    signed = np.where(a < 0, -1.0, 1.0) * cov
+    usable = difference.status < Status.ZERO_VARIANCE
+
+    def critical(lift: FloatArray) -> FloatArray:
+        variance = np.maximum(difference.se**2 - 2.0 * lift * signed + lift * lift * va, 0.0)
+        ratio = np.where(usable & (variance > 0), mixture.ratio(np.sqrt(variance), units), np.nan)
+        df = np.full(shape, np.inf) if degrees is None else np.where(usable, degrees(lift), np.nan)
+        found = mixture_critical(ratio, df, alpha=1.0 - confidence, sides=sides)
+        return np.minimum(found, _OUT_OF_REACH)
+
+    return fieller_lift(
+        difference,
+        baseline=a,
+        baseline_variance=va,
+        covariance=cov,
+        confidence=confidence,
+        alternative=alternative,
+        critical=critical,
+    )
