@@ -14,6 +14,9 @@ from stats.errors import OutOfRangeError, check_choice
 from stats.group_sequential.recursion import Interval
 from stats.status import FloatArray
 
+# A look adds at least this fraction to the information before it.
+MINIMUM_INCREMENT = 1e-6
+
 
 class LookStatus(StrEnum):
     """What a look can do."""
@@ -95,13 +98,13 @@ class Boundary:
         """
         check_choice("sides", sides, SIDES)
         at = check_information("information", information)
-        top = _bounds(upper, at.size, np.inf)
+        top = _bounds("upper", upper, at.size, np.inf)
         both = sides == "two-sided"
         if not both and lower is not None:
             raise OutOfRangeError("lower", lower, "left out: a one-sided boundary rejects upwards only")
         default = -top if both else np.full(at.size, -np.inf)
-        bottom = default if lower is None else _bounds(lower, at.size, -np.inf)
-        stop = np.full(at.size, -np.inf) if futility is None else _bounds(futility, at.size, -np.inf)
+        bottom = default if lower is None else _bounds("lower", lower, at.size, -np.inf)
+        stop = np.full(at.size, -np.inf) if futility is None else _bounds("futility", futility, at.size, -np.inf)
         if not (top > bottom).all():
             raise OutOfRangeError("lower", bottom.tolist(), "below upper at every look")
         if not ((stop <= top) & (~both | (-stop >= bottom) | (stop < 0))).all():
@@ -137,7 +140,7 @@ def continuation(lower: float, upper: float, futility: float, sides: str) -> tup
 
 
 def check_information(name: str, information: npt.ArrayLike) -> FloatArray:
-    """Return the information at the looks as an array if it is positive and strictly increasing.
+    """Return the information at the looks as an array if it is positive and increases from look to look.
 
     Raises
     ------
@@ -147,18 +150,22 @@ def check_information(name: str, information: npt.ArrayLike) -> FloatArray:
     values = np.atleast_1d(np.asarray(information, np.float64))
     if values.ndim != 1 or values.size == 0 or not (np.isfinite(values) & (values > 0)).all():
         raise OutOfRangeError(name, information, "a positive number for each look")
-    if not (np.diff(values) > 0).all():
-        late = int(np.argmin(np.diff(values) > 0)) + 1
+    # Half of it: a look that was moved to the least increment must pass in spite of rounding.
+    later = np.diff(values) > 0.5 * MINIMUM_INCREMENT * values[:-1]
+    if not later.all():
+        late = int(np.argmin(later)) + 1
         raise OutOfRangeError(
-            f"{name}[{late}]", float(values[late]), f"more than at the look before ({float(values[late - 1])!r})"
+            f"{name}[{late}]",
+            float(values[late]),
+            f"more than at the look before ({float(values[late - 1])!r}), by a millionth of it or more",
         )
     return values
 
 
-def _bounds(values: npt.ArrayLike, looks: int, none: float) -> FloatArray:
+def _bounds(name: str, values: npt.ArrayLike, looks: int, none: float) -> FloatArray:
     bounds = np.asarray(values, np.float64)
     if bounds.shape not in ((), (1,), (looks,)):
-        raise OutOfRangeError("bounds", values, f"one number, or one for each of the {looks} looks")
+        raise OutOfRangeError(name, values, f"one number, or one for each of the {looks} looks")
     return np.array(np.broadcast_to(np.where(np.isnan(bounds), none, bounds), (looks,)))
 
 

@@ -13,7 +13,7 @@ from stats.group_sequential.recursion import Interval, SubDensity
 from stats.status import FloatArray
 
 # Standard deviations of Z that one set of quadrature points serves; drifts further apart get their own.
-_SPAN = 30.0
+DRIFT_SPAN = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -96,7 +96,7 @@ def operating_characteristics(
     flat = theta.ravel()
     reasons = np.zeros((3, flat.size, boundary.looks))
     spread = (flat - flat.min(initial=np.inf)) * np.sqrt(boundary.information[-1])
-    groups = np.floor(spread / _SPAN) if flat.size else spread
+    groups = np.floor(spread / DRIFT_SPAN) if flat.size else spread
     for group in np.unique(groups):
         mine = np.flatnonzero(groups == group)
         some = flat[mine]

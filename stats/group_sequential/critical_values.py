@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from stats.status import FloatArray
 # A later look needs at least this much to spend: below, the bound would hang on rounding errors of the recursion.
 MINIMUM_SPEND = 1e-11
 ROOT_ACCURACY = 1e-13
+# Critical values that every path exceeds.
+_ALL_TWO_SIDED, _ALL_ONE_SIDED = 1e-9, -20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,18 +83,20 @@ def solve(
     alternative = null if binding or beta_spent is None else SubDensity.start((drift, drift))
     missed = 1.0
     active = np.flatnonzero((gains > 0) | (losses > 0)).tolist()
-    for look, following in zip(active, [*active[1:], None], strict=True):
+    following = dict(pairwise(active))
+    for look in active:
         at = float(information[look])
         top = upper_quantile(null, at, float(gains[look]) / (2.0 if both else 1.0))
-        upper[look] = top if np.isfinite(top) else np.inf
+        # Fewer paths left than may be rejected (binding futility has stopped the others): all of them reject.
+        upper[look] = max(top, _ALL_TWO_SIDED if both else _ALL_ONE_SIDED) if null.score.size else np.inf
         if beta_spent is not None:
             missed -= float(alternative.above(at, upper[look], drift))
         if losses[look] > 0:
             stop = _futility(alternative, at, float(losses[look]), drift, float(upper[look]), both=both)
             futility[look] = min(stop, upper[look])
-        if following is None:
+        if look not in following:
             break
-        later = float(information[following])
+        later = float(information[following[look]])
         bounds = (-float(upper[look]) if both else -np.inf, float(upper[look]))
         kept = continuation(*bounds, float(futility[look]), sides)
         null = null.advance(at, kept if binding else continuation(*bounds, -np.inf, sides), later)

@@ -12,9 +12,11 @@ from stats.errors import OutOfRangeError
 from stats.group_sequential.boundary import Boundary, check_information
 from stats.group_sequential.characteristics import crossings, operating_characteristics, paths
 from stats.group_sequential.critical_values import ROOT_ACCURACY, Solved, solve
-from stats.group_sequential.shapes import Shape, check_alpha
+from stats.group_sequential.shapes import Shape, check_alpha, spending_of
 from stats.group_sequential.spending import Spending
 from stats.status import FloatArray
+
+_DRIFT_STEP = 1.06
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,11 +113,11 @@ class GroupSequentialDesign:
         """Type-II error planned for."""
         return 1.0 - self.power
 
-    def spending(self, alpha: float | None = None) -> Spending:
-        """The spending function; for a classical shape, what it spends at the planned looks at level `alpha`."""
+    def spending(self) -> Spending:
+        """The spending function; for a classical shape, what it spends at the planned looks."""
         if isinstance(self.efficacy, Spending):
             return self.efficacy
-        return self.efficacy.spending(self.rates, alpha=self.alpha if alpha is None else alpha, sides=self.sides)
+        return spending_of(self.efficacy.boundary(self.rates, alpha=self.alpha, sides=self.sides))
 
     def boundary(self) -> Boundary:
         """Critical values at the planned looks; without futility this needs no drift and takes a few milliseconds."""
@@ -218,10 +220,11 @@ def _drift_for_futility(design: GroupSequentialDesign, futility: Spending, fixed
     def excess(drift: float) -> float:
         return solved(drift).missed - design.beta
 
-    largest = 1.5 * fixed
+    # In small steps: far beyond the smallest root, where futility stops everything early, there can be others.
+    largest = fixed
     while excess(largest) > 0:
-        largest *= 1.5
-    drift = uniroot(excess, 0.9 * fixed, largest, tolerance=ROOT_ACCURACY)
+        largest *= _DRIFT_STEP
+    drift = uniroot(excess, largest / _DRIFT_STEP, largest, tolerance=ROOT_ACCURACY)
     bounds = solved(drift)
     bounds.futility[-1] = bounds.upper[-1]
     return drift, bounds

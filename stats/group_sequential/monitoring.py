@@ -9,15 +9,13 @@ import numpy.typing as npt
 from scipy import special
 
 from stats.brent import uniroot
-from stats.errors import OutOfRangeError
-from stats.group_sequential.boundary import Boundary, LookStatus
+from stats.errors import OutOfRangeError, check_choice
+from stats.group_sequential.boundary import MINIMUM_INCREMENT, Boundary, LookStatus
 from stats.group_sequential.critical_values import Solved, solve
 from stats.group_sequential.design import GroupSequentialDesign
-from stats.group_sequential.shapes import Shape
+from stats.group_sequential.spending import Spending
 from stats.status import BoolArray, FloatArray, Status, StatusArray, where_status
 
-# A look must add this fraction to the information before it; with less it is computed as if it had.
-MINIMUM_INCREMENT = 1e-6
 # Logarithm of a nominal p-value that stands for "no rejection at this level".
 _NO_REJECTION = -60.0
 _P_ACCURACY = 1e-10
@@ -47,6 +45,8 @@ class _Progress:
         for look in range(1, at.size):
             least = used[look - 1] * (1.0 + MINIMUM_INCREMENT)
             close[look], used[look] = used[look] < least, max(used[look], least)
+            if close[look] and rates[look] < 1.0:
+                rates[look] = rates[look - 1]
         return cls(rates=rates, used=used, close=close, ended=bool(final or rates[-1] >= 1.0))
 
     def before(self, looks: int) -> _Progress:
@@ -100,12 +100,12 @@ def monitor(
     --------
     >>> design = GroupSequentialDesign.equally_spaced(4)
     >>> monitor(design, [900, 2200, 3600], maximum_information=4000, final=True).upper.round(3).tolist()
-    [4.582, 2.823, 1.978]
+    [4.582, 2.806, 1.971]
     """
     progress = _Progress.of(information, maximum_information, final=final)
     if drift is None and design.futility is not None:
         drift = design.properties().drift
-    solved = _bounds(design, design.alpha, progress, drift or 0.0)
+    solved = _bounds(design, design.spending(), design.alpha, progress, drift or 0.0)
     if progress.ended and design.futility is not None:
         end = int(np.argmax(progress.rates >= 1.0)) if progress.rates[-1] >= 1.0 else -1
         solved.futility[end] = solved.upper[end]
@@ -119,9 +119,11 @@ def monitor(
     )
 
 
-def _bounds(design: GroupSequentialDesign, alpha: float, progress: _Progress, drift: float) -> Solved:
+def _bounds(
+    design: GroupSequentialDesign, spending: Spending, alpha: float, progress: _Progress, drift: float
+) -> Solved:
     """Bounds at the looks so far for any level."""
-    spent = design.spending(alpha).spent(progress.rates, alpha, design.sides)
+    spent = spending.spent(progress.rates, alpha, design.sides)
     beta_spent = None if design.futility is None else design.futility.spent(progress.rates, design.beta, "one-sided")
     if progress.ended:
         spent[-1] = alpha
@@ -179,6 +181,7 @@ def repeated_inference(
     information: npt.ArrayLike | None = None,
     final: bool = False,
     null: float = 0.0,
+    p_values: str = "all",
 ) -> RepeatedInference:
     """Repeated confidence intervals and p-values at the looks so far.
 
@@ -194,29 +197,31 @@ def repeated_inference(
         Whether the last of these looks is the last there will be; see `monitor`.
     null
         Effect under the null hypothesis, for example minus a margin.
+    p_values
+        ``"all"`` looks, or the ``"last"`` one only (the others NaN), which is faster.
 
     Raises
     ------
     OutOfRangeError
-        If the shapes differ, or the boundary is Haybittle-Peto's, whose early bounds belong to no level.
+        If the shapes differ or the information is not positive.
 
     Notes
     -----
     Jennison and Turnbull (1989), JRSS B 51:305-361; (2000), chapter 9. The p-value allows for the looks until then, and
-    is valid whatever rule stops the experiment.
+    is valid whatever rule stops the experiment. Other levels spend in proportion to what the design spends; where the
+    level that rejects is too small to be resolved at this look, the p-value is the smallest level that is.
 
     Examples
     --------
     >>> design = GroupSequentialDesign.equally_spaced(4)
     >>> result = repeated_inference(design, [0.9, 1.0], [0.35, 0.25], maximum_information=32.0)
     >>> result.low.round(3).tolist(), result.p_value.round(4).tolist()
-    ([-0.612, 0.259], [0.3203, 0.0065])
+    ([-0.6, 0.259], [0.3137, 0.0065])
     """
+    check_choice("p_values", p_values, ("all", "last"))
     values, errors = np.atleast_1d(np.asarray(value, np.float64)), np.atleast_1d(np.asarray(se, np.float64))
     if values.shape != errors.shape or values.ndim != 1:
         raise OutOfRangeError("se", se, f"one standard error for each of the {values.size} estimates")
-    if isinstance(design.efficacy, Shape) and design.efficacy.family == "haybittle_peto":
-        raise OutOfRangeError("efficacy", design.efficacy.family, "a boundary that moves with alpha")
     bad = ~np.isfinite(values) | ~np.isfinite(errors) | (errors < 0)
     status = np.maximum(where_status(bad, Status.INVALID_INPUT), where_status(errors == 0, Status.ZERO_VARIANCE))
     usable = status == Status.OK
@@ -230,10 +235,9 @@ def repeated_inference(
     drift = None if design.futility is None else design.properties().drift
     boundary = monitor(design, at, maximum_information=maximum_information, final=final, drift=drift)
     progress = _Progress.of(at, maximum_information, final=final)
-    p = [
-        _repeated_p(design, progress.before(look + 1), float(z[look]), drift or 0.0) if usable[look] else np.nan
-        for look in range(values.size)
-    ]
+    spending, p = design.spending(), np.full(values.size, np.nan)
+    for look in np.flatnonzero(usable if p_values == "all" else usable & (np.arange(z.size) == z.size - 1)).tolist():
+        p[look] = _repeated_p(design, spending, progress.before(look + 1), float(z[look]), drift or 0.0)
     reach = np.where(usable, boundary.upper * np.where(usable, errors, 1.0), np.nan)
     status = np.maximum(status, where_status(usable & np.isinf(reach), Status.UNBOUNDED))
     return RepeatedInference(
@@ -242,7 +246,7 @@ def repeated_inference(
         low=values - reach,
         high=values + reach,
         z=z,
-        p_value=np.array(p, np.float64),
+        p_value=p,
         status=status,
     )
 
@@ -257,7 +261,9 @@ def _carried(at: FloatArray, usable: BoolArray) -> FloatArray:
     return result
 
 
-def _repeated_p(design: GroupSequentialDesign, progress: _Progress, z: float, drift: float) -> float:
+def _repeated_p(
+    design: GroupSequentialDesign, spending: Spending, progress: _Progress, z: float, drift: float
+) -> float:
     """Smallest level at which the last of these looks rejects."""
     both = design.sides == "two-sided"
     directions = 2.0 if both else 1.0
@@ -265,7 +271,7 @@ def _repeated_p(design: GroupSequentialDesign, progress: _Progress, z: float, dr
     largest = float(np.log(0.5 * directions)) - MINIMUM_INCREMENT
 
     def excess(log_alpha: float) -> float:
-        upper = float(_bounds(design, float(np.exp(log_alpha)), progress, drift).upper[-1])
+        upper = float(_bounds(design, spending, float(np.exp(log_alpha)), progress, drift).upper[-1])
         level = float(special.log_ndtr(-upper)) if np.isfinite(upper) else -np.inf
         return max(level, _NO_REJECTION) - max(nominal, _NO_REJECTION + 1.0)
 

@@ -73,14 +73,6 @@ class Shape:
         power = {"obrien_fleming": 0.0, "pocock": 0.5}.get(self.family, self.parameter or 0.0)
         return calibrated_boundary(at, (at / at[-1]) ** (power - 0.5), alpha=alpha, sides=sides)
 
-    def spending(self, information_rates: npt.ArrayLike, *, alpha: float, sides: str = "two-sided") -> Spending:
-        """What the boundary over these looks spends, as a spending function: linear between the looks."""
-        boundary = self.boundary(information_rates, alpha=alpha, sides=sides)
-        shares = np.minimum(operating_characteristics(boundary).rejected / alpha, 1.0)
-        shares[-1] = 1.0
-        rates = boundary.information / boundary.information[-1]
-        return Spending(family="table", table=tuple(zip(rates.tolist(), shares.tolist(), strict=True)))
-
 
 def calibrated_boundary(
     information: npt.ArrayLike,
@@ -129,7 +121,7 @@ def calibrated_boundary(
     >>> mixture = np.sqrt((1 + 2 / days) * np.log((days + 2) / 2 / 0.05**2))
     >>> calibrated = calibrated_boundary(days, mixture)
     >>> round(float(calibrated.upper[-1] / mixture[-1]), 3)
-    0.837
+    0.858
     """
     check_alpha(alpha, sides)
     at = check_information("information", information)
@@ -148,6 +140,23 @@ def calibrated_boundary(
     if excess(float(least)) <= ROOT_ACCURACY:
         return _scaled(unit, float(least))
     return _scaled(unit, uniroot(excess, float(least), float(most), tolerance=ROOT_ACCURACY))
+
+
+def spending_of(boundary: Boundary) -> Spending:
+    """What any boundary spends at its looks, as a spending function that is linear between them.
+
+    With it a classical or calibrated boundary can be followed at looks that were not planned.
+
+    Examples
+    --------
+    >>> table = spending_of(Shape(family="pocock").boundary([0.5, 1.0], alpha=0.05)).table
+    >>> [(rate, round(share, 4)) for rate, share in table]
+    [(0.5, 0.5877), (1.0, 1.0)]
+    """
+    rejected = operating_characteristics(boundary).rejected
+    shares = np.minimum(rejected / rejected[-1], 1.0)
+    rates = boundary.information / boundary.information[-1]
+    return Spending(family="table", table=tuple(zip(rates.tolist(), shares.tolist(), strict=True)))
 
 
 def check_alpha(alpha: float, sides: str) -> None:

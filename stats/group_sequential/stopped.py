@@ -9,7 +9,7 @@ from scipy import special
 
 from stats.errors import OutOfRangeError, check_probability
 from stats.group_sequential.boundary import Boundary
-from stats.group_sequential.characteristics import crossings, paths
+from stats.group_sequential.characteristics import DRIFT_SPAN, crossings, paths
 from stats.group_sequential.recursion import SubDensity
 from stats.roots import bracketed_root
 from stats.status import FloatArray, Status
@@ -92,7 +92,7 @@ def stopped_inference(
     >>> boundary = Boundary.of([0.25, 0.5, 0.75, 1.0], [4.3326, 2.9631, 2.3590, 2.0141])
     >>> result = stopped_inference(boundary, 1.0, 0.25, look=2)
     >>> round(result.value, 3), round(result.low, 3), round(result.high, 3)
-    (0.998, 0.507, 1.489)
+    (0.999, 0.507, 1.489)
     """
     check_probability("confidence", confidence)
     at = boundary.looks if look is None else look
@@ -140,8 +140,8 @@ class _Order:
     """Probability of outcomes at least, and at most, as extreme as stopping with `z` at the last look of `boundary`."""
 
     boundary: Boundary
-    steps: tuple[SubDensity, ...]
     z: float
+    steps: tuple[SubDensity, ...] | None
 
     @classmethod
     def of(cls, boundary: Boundary, look: int, z: float, drifts: tuple[float, float]) -> _Order:
@@ -153,14 +153,28 @@ class _Order:
             sides=boundary.sides,
             binding=boundary.binding,
         )
-        steps = paths(taken, drifts, obey_futility=boundary.binding)
-        return cls(boundary=taken, steps=steps, z=z)
+        near = drifts[1] - drifts[0] <= DRIFT_SPAN
+        return cls(boundary=taken, z=z, steps=paths(taken, drifts, obey_futility=boundary.binding) if near else None)
 
     def at_least(self, drift: FloatArray) -> FloatArray:
-        early = crossings(self.boundary, self.steps, drift, obey_futility=self.boundary.binding)
-        return np.asarray(early[0, ..., :-1].sum(axis=-1) + self.steps[-1].above(1.0, self.z, drift), np.float64)
+        return np.asarray(self._tails(drift)[0], np.float64)
 
     def at_most(self, drift: FloatArray) -> FloatArray:
-        early = crossings(self.boundary, self.steps, drift, obey_futility=self.boundary.binding)
+        return np.asarray(self._tails(drift)[1], np.float64)
+
+    def _tails(self, drift: FloatArray) -> FloatArray:
+        if self.steps is not None:
+            return self._tails_along(self.steps, drift)
+        # So far out no set of quadrature points serves the whole range.
+        obey = self.boundary.binding
+        along = [
+            self._tails_along(paths(self.boundary, (theta, theta), obey_futility=obey), np.array(theta))
+            for theta in drift.tolist()
+        ]
+        return np.stack(along, axis=-1)
+
+    def _tails_along(self, steps: tuple[SubDensity, ...], drift: FloatArray) -> FloatArray:
+        early = crossings(self.boundary, steps, drift, obey_futility=self.boundary.binding)[..., :-1].sum(axis=-1)
         lower = early[1] + (early[2] if self.boundary.sides == "one-sided" else 0.0)
-        return np.asarray(lower[..., :-1].sum(axis=-1) + self.steps[-1].below(1.0, self.z, drift), np.float64)
+        last = steps[-1]
+        return np.stack([early[0] + last.above(1.0, self.z, drift), lower + last.below(1.0, self.z, drift)])
