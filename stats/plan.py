@@ -24,6 +24,8 @@ __all__ = [
 ]
 
 DEFAULT_RESERVE = 0.1
+# Without planned looks results are read daily; in long experiments every second day, every third ...
+MOST_DEFAULT_LOOKS = 100
 Content: TypeAlias = "bool | float | str | list[Content] | dict[str, Content] | None"
 EVEN_SPLIT = (Arm(name="control", share=0.5), Arm(name="treatment", share=0.5))
 
@@ -54,8 +56,8 @@ class Plan:
     end
         Planned duration in days; None for an open end.
     looks
-        Days since the start at which results will be read, increasing, none after `end`; empty for every day. Reading
-        at other times costs nothing: bounds follow the looks that are taken.
+        Days since the start at which results will be read, increasing, none after `end`; empty for every day (beyond
+        100 days every second, beyond 200 every third ...). Bounds follow the looks that are really taken.
     units
         Units over all arms planned for the end; None where it is a date that ends the experiment.
     reserve
@@ -121,7 +123,8 @@ class Plan:
             return self.looks
         if self.design is Design.FIXED:
             return (self.end,)
-        days = self.looks or tuple(float(day) for day in range(1, math.ceil(self.end)))
+        step = math.ceil(self.end / MOST_DEFAULT_LOOKS)
+        days = self.looks or tuple(float(day) for day in range(step, math.ceil(self.end), step))
         return (*(day for day in days if day < self.end - LEAST_GAP), self.end)
 
     @property
