@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -43,7 +44,7 @@ def demo(
         build_demo(root, now=datetime.now(UTC), progress=say)
         _mark(root, complete=True)
         emit(f"Demo workspace built in {root}.")
-    emit(f"Next: `rampwise --workspace {path} dashboard`")
+    emit(f"Next: `rampwise --workspace {quote(str(path))} dashboard`")
 
 
 def _version() -> str:

@@ -104,8 +104,8 @@ def _warehouse(workspace: Workspace) -> Iterator[Finding]:
 
 
 def _state(workspace: Workspace) -> Iterator[Finding]:
+    from pipelines.store.database import StateError
     from pipelines.store.state import State as StateStore
-    from pipelines.store.state import StateError
 
     if not workspace.state_path.exists():
         yield Finding(check="state", state="warning", message="holds no results: run `rampwise analyze`.")

@@ -77,14 +77,14 @@ def run(
     except DeliveryError as error:
         _print_deliveries(error.deliveries, output)
         raise
+    if not deliveries:
+        say("No report is due.")
     _print_deliveries(deliveries, output)
 
 
 def _print_deliveries(deliveries: Sequence[Delivery], output: OutputFormat) -> None:
     if output is OutputFormat.JSON:
         emit_json({"deliveries": [_plain(delivery) for delivery in deliveries]})
-    elif not deliveries:
-        say("No report is due.")
     for delivery in deliveries:
         if output is OutputFormat.TEXT:
             emit("\n".join(str(path) for path in delivery.paths))

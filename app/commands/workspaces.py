@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -33,6 +34,6 @@ def init(
         target.write_bytes(source.read_bytes())
     if ignored:
         say("Note: .gitignore was there already; data/, inbox/, landed/ and outbox/ do not belong in git.")
-    here = "" if root == Path.cwd().resolve() else f"cd {path}, "
+    here = "" if root == Path.cwd().resolve() else f"cd {quote(str(path))}, "
     emit(f"Workspace made in {root} with {len(copies)} example definitions.")
     emit(f"Next: {here}edit metrics/ and experiments/, then `rampwise validate` and `rampwise ingest exposures FILE`.")

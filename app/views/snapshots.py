@@ -8,8 +8,9 @@ from pathlib import Path
 import streamlit as st
 
 from pipelines.config import Workspace, find_workspace
+from pipelines.store.database import StateError
 from pipelines.store.snapshot import Snapshot
-from pipelines.store.state import State, StateError
+from pipelines.store.state import State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

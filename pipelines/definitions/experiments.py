@@ -95,8 +95,8 @@ class Experiment(Definition):
 
     @property
     def treatments(self) -> tuple[Variant, ...]:
-        """The variants other than control, in order."""
-        return tuple(variant for variant in self.variants if variant.name != self.control)
+        """The variants that are compared with control, in order: all others, except those planned to get no units."""
+        return tuple(variant for variant in self.variants if variant.name != self.control and variant.share > 0)
 
     @property
     def screen_title(self) -> str:

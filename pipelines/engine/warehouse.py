@@ -144,10 +144,10 @@ def _holder(message: str) -> str | None:
         return "another process"
     pid = found["pid"]
     try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:  # no /proc here, or the process has just ended
         command = ""
-    command = command or found["program"]
+    command = " ".join(command.split()) or found["program"]
     if len(command) > LONGEST_COMMAND:
         command = command[: LONGEST_COMMAND - 1] + "…"
     return f"process {pid} ({command})"

@@ -16,7 +16,8 @@ from pipelines.errors import PipelineError
 from pipelines.reports.files import write_whole
 from pipelines.reports.render import render_digest
 from pipelines.schedule.slots import slots_before
-from pipelines.store.state import State, StateError
+from pipelines.store.database import StateError
+from pipelines.store.state import State
 
 FIRST_REACH = timedelta(days=7)
 """How far back the very first slot of a report may lie."""
@@ -58,7 +59,7 @@ class DeliveryError(PipelineError):
 
     def __init__(self, deliveries: tuple[Delivery, ...], failures: tuple[tuple[str, Exception], ...]) -> None:
         self.deliveries, self.failures = deliveries, failures
-        told = "; ".join(f"{report}: {error}" for report, error in failures)
+        told = "; ".join(f"{report}: {error}".rstrip(".") for report, error in failures)
         done = ", ".join(delivery.report for delivery in deliveries) or "none"
         super().__init__(
             f"Not delivered: {told}. Delivered: {done}. The slots that failed are free again: mend the cause and run "

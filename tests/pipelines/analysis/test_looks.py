@@ -269,6 +269,19 @@ def test_an_arm_without_units_is_said_and_nothing_is_made_up(look):
     assert snapshot.decision.decision == "do_not_trust"
 
 
+def test_an_arm_that_is_planned_to_get_no_units_is_not_compared_and_costs_no_alpha(look):
+    variants = [{"name": "old", "share": 0.5}, {"name": "new", "share": 0.5}, {"name": "spare", "share": 0.0}]
+    arms = {"old": SAME, "new": (5_000, 0.16, 10, 0.1)}
+    snapshot = look(arms, variants=variants)
+    assert verdicts(snapshot) == {("conversion", "new"): "worse"}
+    assert snapshot.metrics[0].comparisons[0].confidence == 0.95
+    assert [(arm.variant, arm.analysed) for arm in snapshot.arms] == [("old", 5_000), ("new", 5_000), ("spare", 0)]
+    assert snapshot.decision.decision == "roll_back"
+    surprised = look({**arms, "spare": (3, 0.0, 10, 0.0)}, variants=variants)
+    assert surprised.decision.decision == "do_not_trust"
+    assert "spare was planned to get no units" in surprised.decision.reasons[0]
+
+
 def test_the_lifts_interval_and_the_margin_test_agree(look):
     for failed in (0.1, 0.105, 0.11, 0.115, 0.12):
         snapshot = look({"old": SAME, "new": (5_000, 0.2, 10, failed)}, guardrails=guard(margin=0.15))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.store.database import StateError
 from pipelines.store.snapshot import (
     DecisionRecord,
     PlanRecord,
@@ -15,7 +16,7 @@ from pipelines.store.snapshot import (
     from_json,
     to_json,
 )
-from pipelines.store.state import State, StateError
+from pipelines.store.state import State
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -120,7 +121,7 @@ def test_a_damaged_page_is_an_error_that_says_what_to_do(path: Path) -> None:
     with path.open("r+b") as file:
         file.seek(4096)
         file.write(b"\xff" * (path.stat().st_size - 4096))
-    with pytest.raises(StateError, match="move it away|Move the file away"), State(path) as state:
+    with pytest.raises(StateError, match=r"move it away|Move the file away"), State(path) as state:
         state.latest_all()
 
 
@@ -131,7 +132,7 @@ def test_what_may_not_be_written_to_can_still_be_read(path: Path, monkeypatch: p
     monkeypatch.setattr("os.access", lambda *_: False)  # root may write everything, so permissions alone prove nothing
     with State(path) as state:
         assert state.latest("checkout") == snapshot()
-        with pytest.raises(StateError, match="cannot be written .*readonly.*permissions"):
+        with pytest.raises(StateError, match=r"cannot be written .*readonly.*permissions"):
             state.save(snapshot(tag="b"))
     assert sorted(path.parent.iterdir()) == before
 
