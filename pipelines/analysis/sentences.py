@@ -13,7 +13,7 @@ from stats.status import Status
 from stats.verdicts import Decision, Verdict
 
 _NO_NUMBERS = {
-    Status.ZERO_VARIANCE.label: "All values are the same, or nearly: there is no spread to measure an uncertainty with.",
+    Status.ZERO_VARIANCE.label: "All values are the same, or nearly: there is no spread to measure uncertainty with.",
     Status.INSUFFICIENT_DATA.label: (
         "There are too few units in one of the variants, or too few that count towards the denominator."
     ),
