@@ -31,7 +31,7 @@ def open_json_lines(cursor: DuckDBPyConnection, path: Path, wanted: Sequence[Col
             label, "it is one JSON array, not JSON lines.", "Write one object per line, for example with jq -c '.[]'."
         )
     found = cursor.from_arrow(text_batches(("line_reason", "line"), _lines(path)))
-    keys = through_sql(found, "json_lines").select(
+    keys = through_sql(found, "json_lines", reads="text_lines").select(
         FunctionExpression("unnest", FunctionExpression("json_keys", ColumnExpression("object"))).alias("key")
     )
     names = sorted(str(row[0]) for row in keys.distinct().fetchall())
@@ -39,7 +39,7 @@ def open_json_lines(cursor: DuckDBPyConnection, path: Path, wanted: Sequence[Col
     relation = cursor.from_arrow(text_batches(("line_reason", "line"), _lines(path)))
     return OpenSource(
         label=label,
-        relation=through_sql(relation, "json_lines"),
+        relation=through_sql(relation, "json_lines", reads="text_lines"),
         fields=tuple(_field(name, as_text=name.strip().casefold() in ours) for name in names),
         has_lines=True,
         keeps_lines=True,

@@ -282,7 +282,8 @@ def _reader(cursor: DuckDBPyConnection, source: Source, order: _Order, *, strict
         opened = open_source(cursor, source, kind.columns, strict=strict)
         names = [column.name for column in opened.fields]
         matched = match_columns(source.label, names, kind.columns, order.columns)
-        typed = through_sql(source_rows(opened, matched, time=kind.time), f"cast_{kind.table}")
+        rows = source_rows(opened, matched, time=kind.time)
+        typed = through_sql(rows, f"cast_{kind.table}", reads="source_rows")
         return with_raw(opened, typed, kind.kept).to_arrow_reader(READ_ROWS)
     except OURS:
         raise

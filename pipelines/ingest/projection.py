@@ -106,9 +106,9 @@ def source_rows(source: OpenSource, matched: Mapping[str, int], *, time: str) ->
     )
 
 
-def through_sql(rows: DuckDBPyRelation, name: str) -> DuckDBPyRelation:
-    """`rows` as `source_rows` through a SELECT of `pipelines/sql`."""
-    result = rows.query("source_rows", read_sql(name))
+def through_sql(rows: DuckDBPyRelation, name: str, *, reads: str) -> DuckDBPyRelation:
+    """`rows`, under the name `reads`, through a SELECT of `pipelines/sql`."""
+    result = rows.query(reads, read_sql(name))
     if result is None:
         raise TypeError(f"pipelines/sql/{name}.sql is no SELECT.")
     return result

@@ -151,13 +151,13 @@ def kind_of(path: Path) -> str:
 
 def _open_parquet(cursor: DuckDBPyConnection, path: Path) -> OpenSource:
     try:
-        relation = cursor.read_parquet(str(path), binary_as_string=True)
+        relation = cursor.read_parquet(str(path), binary_as_string=True).set_alias("file_rows")
     except duckdb.Error as error:
         raise UnreadableSourceError(
             str(path), f"it is not a whole Parquet file: {_first_line(error)}", "Export or copy it again."
         ) from error
     fields = tuple(
-        Field(name=name, value=ColumnExpression(name), type=str(kind))
+        Field(name=name, value=ColumnExpression("file_rows", name), type=str(kind))
         for name, kind in zip(relation.columns, relation.types, strict=True)
     )
     return OpenSource(label=str(path), relation=relation, fields=fields)

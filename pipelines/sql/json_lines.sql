@@ -1,11 +1,11 @@
 -- json_lines: lines of text as JSON objects, with the reason where a line is none.
 -- Grain: one row per line.
--- Reads: source_rows.
+-- Reads: text_lines.
 WITH checked AS (
     SELECT
         coalesce(line_reason, CASE WHEN NOT json_valid(line) THEN 'the line is not valid JSON' END) AS line_reason,
         line
-    FROM source_rows
+    FROM text_lines
 ),
 
 objects AS (
