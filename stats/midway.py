@@ -11,6 +11,8 @@ from scipy import special
 from stats.comparisons import check_effect, check_positive, check_power
 from stats.errors import OutOfRangeError, check_probability
 from stats.roots import increasing_root
+from stats.sequential.effects import NormalMixture
+from stats.sequential.mixture import mixture_critical
 from stats.status import FloatArray
 
 # A sample this many times larger is no plan any more.
@@ -128,6 +130,47 @@ def additional_sample_bayesian(
     return _solve(found, se, effect, power, None)
 
 
+def additional_sample_always_valid(
+    se: npt.ArrayLike,
+    effect: npt.ArrayLike,
+    mixture: NormalMixture,
+    *,
+    units: npt.ArrayLike | None = None,
+    power: npt.ArrayLike = 0.8,
+    alpha: float = 0.05,
+) -> FloatArray:
+    """The same where the result is read off an always-valid interval: more units until it excludes 0.
+
+    Parameters
+    ----------
+    se, effect, power, alpha
+        As for `additional_sample`.
+    mixture
+        The experiment's, chosen before its first look.
+    units
+        Units of all arms today, where the mixture's clock counts them.
+
+    Notes
+    -----
+    Power of the look at the end alone; the looks before it add to it, so the answer is on the safe side.
+
+    Examples
+    --------
+    >>> mixture = NormalMixture.tuned(10_000)
+    >>> round(float(additional_sample_always_valid(0.05, 0.1, mixture, units=2000)), 4)
+    2.7697
+    """
+    check_probability("alpha", alpha)
+
+    def found(factor: FloatArray) -> FloatArray:
+        root = _shrunk(se, factor)
+        grown = None if units is None else check_positive("units", units) * (1.0 + factor)
+        critical = mixture_critical(mixture.ratio(root, grown), alpha=alpha)
+        return _both_tails(np.abs(np.asarray(effect, np.float64)) / root, critical)
+
+    return _solve(found, se, effect, power, None)
+
+
 def _shrunk(se: npt.ArrayLike, factor: npt.ArrayLike) -> FloatArray:
     more = np.asarray(factor, np.float64)
     if not (more >= 0).all():
@@ -135,7 +178,7 @@ def _shrunk(se: npt.ArrayLike, factor: npt.ArrayLike) -> FloatArray:
     return check_positive("se", se) / np.sqrt(1.0 + more)
 
 
-def _both_tails(shift: FloatArray, critical: float) -> FloatArray:
+def _both_tails(shift: FloatArray, critical: FloatArray | float) -> FloatArray:
     return np.asarray(special.ndtr(shift - critical) + special.ndtr(-shift - critical), np.float64)
 
 

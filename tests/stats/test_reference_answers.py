@@ -50,7 +50,6 @@ NOT_YET: dict[str, str] = dict.fromkeys(
         "betting_confidence_sequence",
         "betting_capital",
         "predictable_mixture_empirical_bernstein_cs",
-        "additional_sample_scaling_factor",
     ],
     LATER,
 )

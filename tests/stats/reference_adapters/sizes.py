@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from reference_adapters.inputs import moments
 
+from stats.cluster_sizes import power_stepped_wedge, stepped_wedge_variance
+from stats.lift import delta_lift
 from stats.margin_sizes import (
     sample_size_equivalence_means,
     sample_size_noninferiority_means,
     sample_size_noninferiority_proportions,
 )
+from stats.means import welch
+from stats.midway import additional_sample, additional_sample_always_valid, additional_sample_bayesian
 from stats.minimum_effect import minimum_effect_means
 from stats.power import power_any, power_means, power_proportions
 from stats.sample_size import (
@@ -21,6 +26,7 @@ from stats.sample_size import (
     sample_size_means,
     sample_size_proportions,
 )
+from stats.sequential.effects import NormalMixture
 
 
 def options(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -173,6 +179,43 @@ def minimum_effect(inputs: dict[str, Any], case: dict[str, Any]) -> dict[str, An
     return {**result, "relative_mde": exact / baseline["mean"]}
 
 
+def scaling_factor(inputs: dict[str, Any], case: dict[str, Any]) -> dict[str, Any]:
+    """GrowthBook's mid-experiment power: more units, per unit there is, for each of its three ways to decide."""
+    control, treatment = moments(inputs["control"]), moments(inputs["treatment"])
+    effect = welch(control, treatment) if inputs["difference"] == "absolute" else delta_lift(control, treatment)
+    metrics = inputs.get("num_goal_metrics", 1)
+    rule = {
+        "power": inputs["power"] ** (1.0 / metrics),
+        "alpha": inputs["alpha"] / (metrics * (inputs.get("num_variations", 2) - 1)),
+    }
+    planned = inputs.get("n_opt", inputs.get("sequential_tuning_parameter", inputs.get("sequential_tuning")))
+    if inputs.get("prior"):
+        prior = {"prior_mean": inputs["prior"]["mean"], "prior_sd": np.sqrt(inputs["prior"]["variance"])}
+        factor = additional_sample_bayesian(effect.se, inputs["mde"], **prior, **rule)
+    elif inputs.get("sequential", planned is not None):
+        mixture = NormalMixture.tuned(5000 if planned is None else planned, alpha=rule["alpha"], tuning="approximate")
+        units = control.n + treatment.n
+        factor = additional_sample_always_valid(effect.se, inputs["mde"], mixture, units=units, **rule)
+    else:
+        factor = additional_sample(effect.se, inputs["mde"], **rule)
+    return {"scaling_factor": factor, "additional_users": factor * (control.n + treatment.n)}
+
+
+def wedge_variance(inputs: dict[str, Any], case: dict[str, Any]) -> dict[str, Any]:
+    design = inputs["design"]
+    rule = {
+        "cluster_period_size": inputs["cluster_period_size"],
+        "sd": np.sqrt(inputs["sigma2"]),
+        "cluster_sd": np.sqrt(inputs["tau2"]),
+    }
+    variance = stepped_wedge_variance(design, **rule)
+    # A key names its effect: power_effect_0_3 is the power to find 0.3.
+    wanted = {key: float(key[len("power_effect_") :].replace("_", ".")) for key in case["expected"] if "power" in key}
+    alpha = inputs.get("alpha", 0.05)
+    powers = {key: power_stepped_wedge(effect, design, alpha=alpha, **rule) for key, effect in wanted.items()}
+    return {"variance": variance, "se": np.sqrt(variance), **powers}
+
+
 ADAPTERS = {
     "sample_size_means": size_means,
     "sample_size_proportions": size_proportions,
@@ -189,4 +232,6 @@ ADAPTERS = {
     "sample_size_cuped": cuped,
     "sample_size_relative_lift": relative_lift,
     "minimum_detectable_effect": minimum_effect,
+    "additional_sample_scaling_factor": scaling_factor,
+    "stepped_wedge_variance": wedge_variance,
 }
