@@ -12,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import integrate, special
 
+from stats.group_sequential import recursion
 from stats.group_sequential.boundary import Boundary
 from stats.group_sequential.characteristics import operating_characteristics
 from stats.group_sequential.critical_values import MINIMUM_SPEND
@@ -156,6 +157,23 @@ def test_a_look_after_a_tiny_gain_of_information_is_computed_not_skipped() -> No
     near = [(-upper[0], upper[1] - 0.02), (upper[1] - 0.02, upper[1] + 0.02), (upper[1] + 0.02, upper[0])]
     crossed = sum(integrate.quad(passed, a, b, epsabs=1e-14, limit=400)[0] for a, b in near)
     assert crossed == pytest.approx(0.01, rel=1e-8)
+
+
+@pytest.mark.parametrize("rule", [OF, POCOCK])
+def test_finer_quadrature_changes_nothing(rule: Spending, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(11)
+    designs = [
+        GroupSequentialDesign.equally_spaced(60, efficacy=rule),
+        GroupSequentialDesign(information_rates=(*np.sort(rng.random(40)).tolist(), 1.0), efficacy=rule),
+        GroupSequentialDesign.equally_spaced(4, efficacy=rule, futility=POCOCK, sides="one-sided", binding=True),
+    ]
+    usual = [design.properties() for design in designs]
+    monkeypatch.setattr(recursion, "_PANEL", 4.0)
+    monkeypatch.setattr(recursion, "_REACH", 11.0)
+    for design, before in zip(designs, usual, strict=True):
+        finer = design.properties()
+        assert finer.boundary.upper == pytest.approx(before.boundary.upper, rel=1e-11)
+        assert finer.drift == pytest.approx(before.drift, rel=1e-11)
 
 
 def test_no_rejection_is_possible_where_the_spend_is_below_what_can_be_resolved() -> None:
