@@ -1,4 +1,4 @@
-"""One-sided asymptotic confidence sequence in closed form, as GrowthBook prints it; ours is the exact half-normal one."""
+"""One-sided asymptotic confidence sequence in closed form, for agreement with GrowthBook; ours is exact."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def closed_form_critical(ratio: npt.ArrayLike, *, alpha: float = 0.05) -> FloatA
     Parameters
     ----------
     ratio
-        As for `stats.sequential.mixture.mixture_critical`, which gives a value up to 3 % smaller.
+        As for `stats.sequential.mixture.mixture_critical`, which is
+        smaller: by 1.1 % at most at alpha 0.05 and ratios above 1.
     alpha
         Probability in (0, 1).
 
@@ -31,7 +32,7 @@ def closed_form_critical(ratio: npt.ArrayLike, *, alpha: float = 0.05) -> FloatA
     Examples
     --------
     >>> round(float(closed_form_critical(4.0)), 4)
-    2.8178
+    2.8067
     """
     check_probability("alpha", alpha)
     r = check_ratio(ratio)
@@ -44,7 +45,7 @@ def closed_form_p_value(statistic: npt.ArrayLike, ratio: npt.ArrayLike) -> Float
 
     Examples
     --------
-    >>> round(float(closed_form_p_value(2.8178, 4.0)), 4)
+    >>> round(float(closed_form_p_value(2.8067, 4.0)), 4)
     0.05
     """
     z, r = np.broadcast_arrays(np.asarray(statistic, np.float64), check_ratio(ratio))
