@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import special
 
 from stats.roots import bracketed_root
@@ -21,12 +22,14 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
 _BEND = 12.0
 _HALVINGS = 40
 _SERIES = 80
-# Tanh-sinh nodes on (-1, 1): ends where a distribution function starts like a root do not slow them down.
-_STEP = 0.08
-_S = _STEP * np.arange(-40, 41)
-_INNER_NODES = np.tanh(0.5 * np.pi * np.sinh(_S))
-_INNER_WEIGHTS = _STEP * 0.5 * np.pi * np.cosh(_S) / np.cosh(0.5 * np.pi * np.sinh(_S)) ** 2
-_INNER_DEPTH = 30.0
+# Rules on (-1, 1) for a contrast's distribution: tanh-sinh copes with ends where the integrand starts like a root;
+# where both distributions have left 0 and 1 behind the integrand is smooth.
+_S = 0.08 * np.arange(-40, 41)
+_ROUGH = np.tanh(0.5 * np.pi * np.sinh(_S)), 0.04 * np.pi * np.cosh(_S) / np.cosh(0.5 * np.pi * np.sinh(_S)) ** 2
+_SMOOTH = _NODES, _WEIGHTS
+_SMOOTH_FROM = 6.0
+_CONTRAST_DEPTH = 30.0
+_CONTRAST_ACCURACY = 1e-9
 _LARGEST_LOG_RATIO = 700.0
 
 
@@ -97,53 +100,95 @@ def contrast_quantiles(control: Betas, treatment: Betas, probability: float, *, 
     over_b = treatment.spread <= control.spread
     narrow, wide = treatment.where(over_b, control), control.where(over_b, treatment)
     peak = np.zeros_like(narrow.a)
-    limits = _support(narrow, None, peak, _outskirts(narrow, peak), _INNER_DEPTH)
-
-    def excess(contrast: FloatArray) -> FloatArray:
-        return _chance_at_most(narrow, wide, over_b, limits, contrast, relative=relative) - probability
-
+    low, high = _support(narrow, None, peak, _outskirts(narrow, peak), _CONTRAST_DEPTH)
+    contrast = _Contrast(narrow, wide, over_b, low, high, relative)
     centre, sd = _rough_scale(control, treatment, relative=relative)
-    middle = centre + special.ndtri(probability) * sd
-    widest = _LARGEST_LOG_RATIO if relative else 1.0
-    low, high = (np.clip(middle + sign * sd, -widest, widest) for sign in (-1.0, 1.0))
-    missed = (excess(low) > 0) | (excess(high) < 0)
-    root = bracketed_root(excess, np.where(missed, -widest, low), np.where(missed, widest, high), accuracy=1e-10)
+    start = centre + special.ndtri(probability) * sd
+    smallest = np.minimum(np.minimum(narrow.a, narrow.b), np.minimum(wide.a, wide.b))
+    root = np.full_like(start, np.nan)
+    for group, rule in ((smallest < _SMOOTH_FROM, _ROUGH), (smallest >= _SMOOTH_FROM, _SMOOTH)):
+        index = np.flatnonzero(group)
+        if index.size:
+            root[index] = _solved(contrast.rows(index), rule, probability, start[index], sd[index])
     return np.asarray(np.expm1(root) if relative else root, np.float64)
 
 
-def _chance_at_most(
-    narrow: Betas,
-    wide: Betas,
-    over_b: BoolArray,
-    limits: tuple[FloatArray, FloatArray],
-    contrast: FloatArray,
-    *,
-    relative: bool,
+@dataclass(frozen=True, slots=True)
+class _Contrast:
+    """Rows of pairs whose difference, or log ratio, B against A is summed over the narrower of the two."""
+
+    narrow: Betas
+    wide: Betas
+    over_b: BoolArray
+    low: FloatArray
+    high: FloatArray
+    relative: bool
+
+    def rows(self, index: npt.NDArray[np.int_]) -> _Contrast:
+        narrow, wide = Betas(self.narrow.a[index], self.narrow.b[index]), Betas(self.wide.a[index], self.wide.b[index])
+        return _Contrast(narrow, wide, self.over_b[index], self.low[index], self.high[index], self.relative)
+
+    def chance_at_most(self, contrast: FloatArray, rule: tuple[FloatArray, FloatArray]) -> FloatArray:
+        """``P(B - A <= contrast)`` or ``P(log(B / A) <= contrast)``."""
+        narrow, wide = self.narrow, self.wide
+        move = np.where(self.over_b, -contrast, contrast)
+        if self.relative:
+            first, last = np.zeros_like(move), np.exp(np.minimum(-move, 0.0))
+        else:
+            first, last = np.maximum(-move, 0.0), np.minimum(1.0 - move, 1.0)
+        # What the sum leaves out: beyond the end where the other's share is certain.
+        full_a = np.where(last < 1.0, _lower_tail(narrow.mirrored(), 1.0 - last, last), 0.0)
+        full_b = np.where(first > 0.0, _lower_tail(narrow, first, 1.0 - first), 0.0)
+        with np.errstate(divide="ignore"):
+            ends = [np.clip(special.logit(end) - narrow.log_odds, self.low, self.high) for end in (first, last)]
+        edges = np.stack([ends[0], np.clip(0.0, ends[0], ends[1]), ends[1]], axis=-1)
+        half = np.diff(edges, axis=-1)[..., np.newaxis] / 2.0
+        t = (edges[:, :-1, np.newaxis] + half * (1.0 + rule[0])).reshape(move.size, -1)
+        weights = (half * rule[1]).reshape(move.size, -1)
+        n, w = narrow.column(), wide.column()
+        x, rest = _position(n, t)
+        shift = move[:, np.newaxis]
+        at = x * np.exp(shift) if self.relative else x + shift
+        beyond = 1.0 - at if self.relative else rest - shift
+        side = self.over_b[:, np.newaxis]
+        tail = _lower_tail(w.mirrored().where(side, w), np.where(side, beyond, at), np.where(side, at, beyond))
+        summed = np.einsum("cn,cn,cn->c", weights, np.exp(_log_density(n, t)), tail)
+        return np.asarray(summed + np.where(self.over_b, full_b, full_a), np.float64)
+
+
+def _solved(
+    contrast: _Contrast, rule: tuple[FloatArray, FloatArray], probability: float, start: FloatArray, sd: FloatArray
 ) -> FloatArray:
-    """``P(B - A <= contrast)`` or ``P(log(B / A) <= contrast)``, summed over B where `over_b`, else over A."""
-    move = np.where(over_b, -contrast, contrast)
-    if relative:
-        first, last = np.zeros_like(move), np.exp(np.minimum(-move, 0.0))
-    else:
-        first, last = np.maximum(-move, 0.0), np.minimum(1.0 - move, 1.0)
-    # What the sum leaves out: beyond the end where the other's share is certain.
-    full_a = np.where(last < 1.0, _lower_tail(narrow.mirrored(), 1.0 - last, last), 0.0)
-    full_b = np.where(first > 0.0, _lower_tail(narrow, first, 1.0 - first), 0.0)
-    with np.errstate(divide="ignore"):
-        ends = [np.clip(special.logit(end) - narrow.log_odds, *limits) for end in (first, last)]
-    edges = np.stack([ends[0], np.clip(0.0, ends[0], ends[1]), ends[1]], axis=-1)
-    half = np.diff(edges, axis=-1)[..., np.newaxis] / 2.0
-    t = (edges[:, :-1, np.newaxis] + half * (1.0 + _INNER_NODES)).reshape(move.size, -1)
-    weights = (half * _INNER_WEIGHTS).reshape(move.size, -1)
-    n, w = narrow.column(), wide.column()
-    x, rest = _position(n, t)
-    shift = move[:, np.newaxis]
-    at = x * np.exp(shift) if relative else x + shift
-    beyond = 1.0 - at if relative else rest - shift
-    side = over_b[:, np.newaxis]
-    tail = _lower_tail(w.mirrored().where(side, w), np.where(side, beyond, at), np.where(side, at, beyond))
-    summed = np.einsum("cn,cn,cn->c", weights, np.exp(_log_density(n, t)), tail)
-    return np.asarray(summed + np.where(over_b, full_b, full_a), np.float64)
+    """Where the distribution of the contrast reaches `probability`: secants in probits, bisection where they fail."""
+    target, widest = special.ndtri(probability), _LARGEST_LOG_RATIO if contrast.relative else 1.0
+
+    def probit(rows: _Contrast, c: FloatArray) -> FloatArray:
+        return np.asarray(special.ndtri(np.clip(rows.chance_at_most(c, rule), 0.0, 1.0)) - target, np.float64)
+
+    root, left = np.array(start), np.arange(start.size)
+    before, c = np.clip(start - 0.2 * sd, -widest, widest), np.clip(start, -widest, widest)
+    f_before = probit(contrast, before)
+    for _ in range(12):
+        rows = contrast.rows(left)
+        f = probit(rows, c)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            after = np.clip(c - f * (c - before) / (f - f_before), -widest, widest)
+        done = np.abs(f) < _CONTRAST_ACCURACY
+        root[left[done]] = c[done]
+        going = ~done & np.isfinite(after)
+        lost = ~done & ~going
+        root[left[lost]] = np.nan
+        left, before, c, f_before = left[going], c[going], after[going], f[going]
+        if not left.size:
+            break
+    root[left] = np.nan
+    open_rows = np.flatnonzero(np.isnan(root))
+    if open_rows.size:
+        rows, width = contrast.rows(open_rows), np.full(open_rows.size, widest)
+        root[open_rows] = bracketed_root(
+            lambda c: rows.chance_at_most(c, rule) - probability, -width, width, accuracy=1e-10
+        )
+    return root
 
 
 def _rough_scale(control: Betas, treatment: Betas, *, relative: bool) -> tuple[FloatArray, FloatArray]:
@@ -279,7 +324,7 @@ def _mean_excess(beta: Betas, x: FloatArray, t: FloatArray, lower: FloatArray) -
     rise = np.expm1(np.where(near, t, 0.0))
     distance = np.where(near, m * (beta.b / n) * rise / (1.0 + m * rise), x - m)
     closed = np.maximum(distance * lower + density / n, 0.0)
-    small = x * n < 0.5 * (beta.a + 1.0)
+    small = x * np.maximum(n / (beta.a + 1.0), 1.0) < 0.5
     if not small.any():
         return closed
     z = np.where(small, x, 0.0)
