@@ -55,7 +55,7 @@ def normal_log_martingale(s: npt.ArrayLike, v: npt.ArrayLike, rho: float, *, sid
 
     Notes
     -----
-    Howard et al. (2021), propositions 5 (two-sided) and 6 (one-sided, half-normal).
+    Howard et al. (2021), Annals of Statistics 49:1055-1080, section 3.2: two-sided normal and one-sided half-normal.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def normal_mixture_boundary(
 
     Notes
     -----
-    ``sqrt((v + rho) log((v + rho) / (rho alpha**2)))`` for two sides: Howard et al. (2021), equation 3.5.
+    ``sqrt((v + rho) log((v + rho) / (rho alpha**2)))`` for two sides: Robbins (1970); Howard et al. (2021), section 3.2.
 
     Examples
     --------
@@ -114,7 +114,7 @@ def gamma_exponential_log_martingale(s: npt.ArrayLike, v: npt.ArrayLike, rho: fl
 
     Notes
     -----
-    Howard et al. (2021), proposition 9. With a = (v + rho) / c**2 and x = a + s / c the large terms combine to
+    Howard et al. (2021), section 3.2, gamma-exponential mixture. With a = (v + rho) / c**2 and x = a + s / c the large terms combine to
     ``a log(a / x) + x - a``, which does not cancel.
     """
     total, time = _process(s, v)
@@ -151,7 +151,7 @@ def gamma_poisson_log_martingale(s: npt.ArrayLike, v: npt.ArrayLike, rho: float,
 
     Notes
     -----
-    Howard et al. (2021), proposition 10, in the form that does not cancel.
+    Howard et al. (2021), section 3.2, gamma-Poisson mixture, in a form that does not cancel.
     """
     total, time = _process(s, v)
     c = _positive("scale", scale)
@@ -187,7 +187,7 @@ def beta_binomial_offset(
 
     Notes
     -----
-    The normal mixture's offset less ``g * h``, and at least a thousandth of it: Howard et al. (2021), section 3.6.
+    The normal mixture's offset less ``g * h``, and at least a thousandth of that: Howard et al. (2021), section 3.5.
     """
     span = _positive("g", g) * _positive("h", h)
     rho = normal_mixture_rho(v_opt, alpha_opt=alpha_opt, sides=sides, tuning=tuning)
@@ -217,7 +217,8 @@ def beta_binomial_log_martingale(
 
     Notes
     -----
-    Howard et al. (2021), proposition 7 (one-sided) and its two-sided form: a beta prior around ``g / (g + h)``.
+    Howard et al. (2021), section 3.2, beta-binomial mixtures: a beta prior around ``g / (g + h)``, cut at it for one
+    side.
     """
     check_choice("sides", sides, SIDES)
     total, time = _process(s, v)

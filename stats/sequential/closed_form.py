@@ -27,7 +27,7 @@ def closed_form_critical(ratio: npt.ArrayLike, *, alpha: float = 0.05) -> FloatA
     Notes
     -----
     ``sqrt(2 (1 + 1/r) log(1 + sqrt(1 + r) / (2 alpha)))``: Waudby-Smith et al. (2024), Annals of Statistics
-    52:2613-2640, proposition B.1 (arXiv 2103.06476v7, equation 134).
+    52:2613-2640 (arXiv 2103.06476v7, equation 134).
 
     Examples
     --------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -189,8 +189,8 @@ def always_valid(
     Notes
     -----
     `mixture_log_e` and `mixture_critical` hold the sources. Valid at every look to the accuracy with which the
-    estimate behaves like a normal mean with variance ``se**2`` (Waudby-Smith et al. 2024, theorem 2.2, with their
-    "asymptotic" in place of "exact" coverage): start looking when a few hundred units are in, a few thousand for
+    estimate behaves like a normal mean with variance ``se**2`` (Waudby-Smith et al. 2024, Annals of Statistics
+    52:2613-2640, theorem 2.2: asymptotic in the time of the first look): start looking when a few hundred units are in, a few thousand for
     rates below 1 % or very skewed values. For small normal samples `stats.sequential.regression`
     is exact; for rates, counts and bounded values the other modules are.
 
@@ -200,31 +200,54 @@ def always_valid(
     >>> round(float(look.low), 4), round(float(look.high), 4), round(float(look.p_value), 4)
     (-0.0082, 0.6082, 0.0611)
     """
-    check_choice("alternative", alternative, ALTERNATIVES)
     check_choice("reference", reference, REFERENCES)
+    ratio = np.where(effect.usable, mixture.ratio(effect.se, units), np.nan)
+    return ratio_inference(
+        effect if reference == "t" else replace(effect, df=np.full(effect.df.shape, np.inf)),
+        ratio,
+        alternative=alternative,
+        null=null,
+        confidence=confidence,
+    )
+
+
+def ratio_inference(
+    effect: Effect,
+    ratio: npt.ArrayLike,
+    *,
+    alternative: str = "two-sided",
+    null: npt.ArrayLike = 0.0,
+    confidence: float = 0.95,
+) -> AlwaysValid:
+    """Always-valid inference of an Effect whose mixture ratio is known at each look; otherwise as `always_valid`.
+
+    Parameters
+    ----------
+    ratio
+        Of the mixture, at least 0; broadcasts to the cells.
+    """
+    check_choice("alternative", alternative, ALTERNATIVES)
     check_probability("confidence", confidence)
-    sides, sign = _question(alternative)
+    sides = "two-sided" if alternative == "two-sided" else "one-sided"
+    sign = -1.0 if alternative == "less" else 1.0
     usable = effect.usable
-    se = np.where(usable, effect.se, np.nan)
-    df = np.where(usable, effect.df, np.nan) if reference == "t" else np.full(se.shape, np.inf)
-    ratio = np.where(usable, mixture.ratio(effect.se, units), np.nan)
+    se, df = np.where(usable, effect.se, np.nan), np.where(usable, effect.df, np.nan)
+    known = np.where(usable, ratio, np.nan)
     statistic = (effect.value - np.asarray(null, np.float64)) / se
-    log_e = mixture_log_e(sign * statistic, ratio, df, sides=sides)
-    critical = mixture_critical(ratio, df, alpha=1.0 - confidence, sides=sides)
+    log_e = mixture_log_e(sign * statistic, known, df, sides=sides)
+    critical = mixture_critical(known, df, alpha=1.0 - confidence, sides=sides)
     reach = critical * se
     open_end = np.where(usable, np.inf, np.nan)
-    low = effect.value - reach if alternative != "less" else np.broadcast_to(-open_end, reach.shape)
-    high = effect.value + reach if alternative != "greater" else np.broadcast_to(open_end, reach.shape)
     log_p = np.minimum(-log_e, 0.0)
     with np.errstate(over="ignore"):
         e_value = np.exp(log_e)
     return AlwaysValid(
         value=effect.value,
-        low=low,
-        high=high,
+        low=-open_end if alternative == "less" else effect.value - reach,
+        high=open_end if alternative == "greater" else effect.value + reach,
         statistic=statistic,
         critical=critical,
-        ratio=ratio,
+        ratio=known,
         log_e=log_e,
         e_value=e_value,
         log_p=log_p,
@@ -246,12 +269,6 @@ def effective_units(control: npt.ArrayLike, treatment: npt.ArrayLike) -> FloatAr
     """
     with np.errstate(divide="ignore"):
         return 4.0 / (1.0 / np.asarray(control, np.float64) + 1.0 / np.asarray(treatment, np.float64))
-
-
-def _question(alternative: str) -> tuple[str, float]:
-    return (
-        ("two-sided", 1.0) if alternative == "two-sided" else ("one-sided", 1.0 if alternative == "greater" else -1.0)
-    )
 
 
 def _positive(name: str, value: float) -> float:

@@ -59,9 +59,9 @@ def mixture_log_e(
     Notes
     -----
     Known variance: Robbins (1970), Annals of Mathematical Statistics 41:1397-1409; Johari, Koomen, Pekelis and Walsh
-    (2022), Operations Research 70:1806-1821, equation 10; Howard, Ramdas, McAuliffe and Sekhon (2021), Annals of
-    Statistics 49:1055-1080, equations 3.4 and 3.7 (half-normal, exact). Estimated variance: Lindon, Ham, Tingley and
-    Bojinov (2022), arXiv 2210.08589, theorem 3.2. The one-sided t multiplies the two-sided by twice the posterior
+    (2022), Operations Research 70:1806-1821, section 4; Howard, Ramdas, McAuliffe and Sekhon (2021), Annals of
+    Statistics 49:1055-1080, section 3.2 (two-sided, and half-normal one-sided, both exact). Estimated variance: Lindon, Ham, Tingley and
+    Bojinov (2022), arXiv 2210.08589, the t-test of one coefficient. The one-sided t multiplies the two-sided by twice the posterior
     probability of a positive effect, under the same right-Haar prior on the standard deviation.
 
     Examples
@@ -113,8 +113,8 @@ def mixture_critical(
 
     Notes
     -----
-    Two-sided in closed form (Lindon et al. 2022, corollary 3.4; its limit for known variance is Howard et al. 2021,
-    equation 3.5); one-sided the zero of an increasing function.
+    Two-sided in closed form (Lindon et al. 2022; its limit for known variance is Robbins's and Howard et al.'s
+    ``z**2 = (1 + 1 / r) (log(1 + r) + 2 log(1 / alpha))``); one-sided the zero of an increasing function.
 
     Examples
     --------
@@ -157,8 +157,8 @@ def best_ratio(alpha: float, *, sides: str = "two-sided", tuning: str = "exact")
 
     Notes
     -----
-    Howard et al. (2021), proposition 3 and equation 3.6; Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (2024),
-    Annals of Statistics 52:2613-2640, section B.2. W_{-1} is evaluated by Newton's iteration in logarithms, which no
+    Howard et al. (2021), section 3.5; Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (2024), Annals of Statistics
+    52:2613-2640, arXiv 2103.06476v7, equation 161 (the approximation). W_{-1} is evaluated by Newton's iteration in logarithms, which no
     alpha underflows. One-sided: where the derivative vanishes, ``r = u**2 + u * phi(u) / Phi(u)`` with u the
     statistic in units of the mixture's posterior.
 

@@ -43,7 +43,7 @@ def bernoulli_log_e(
 
     Notes
     -----
-    Two-sided beta-binomial mixture: Howard et al. (2021), Annals of Statistics 49:1055-1080, section 3.6; Robbins
+    Two-sided beta-binomial mixture: Howard et al. (2021), Annals of Statistics 49:1055-1080, section 3.2; Robbins
     (1970). With prior parameters ``prior_units * (rate, 1 - rate)``.
 
     Examples
@@ -118,7 +118,7 @@ def bernoulli_confidence_sequence(
 
     Notes
     -----
-    The rates whose e-value (`bernoulli_log_e`) stays below ``1 / alpha``: Howard et al. (2021), section 3.6, two-sided.
+    The rates whose e-value (`bernoulli_log_e`) stays below ``1 / alpha``: Howard et al. (2021), section 3.2.
     Independent units of one rate; if the rate drifts with time, it covers no single number.
 
     Examples

@@ -41,7 +41,7 @@ def poly_stitching_boundary(
 
     Notes
     -----
-    Howard, Ramdas, McAuliffe and Sekhon (2021), Annals of Statistics 49:1055-1080, theorem 1 and equation 3.8 with
+    Howard, Ramdas, McAuliffe and Sekhon (2021), Annals of Statistics 49:1055-1080, theorem 1 with
     ``h(k) = (k + 1)**s * zeta(s)``.
 
     Examples
@@ -97,7 +97,7 @@ def double_stitching_boundary(
 
     Notes
     -----
-    Howard and Ramdas (2022), Bernoulli 28:1704-1728, theorem 4.
+    Howard and Ramdas (2022), Bernoulli 28:1704-1728, theorem 3.
 
     Examples
     --------
