@@ -39,13 +39,16 @@ format: environment
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench: export PIP_CONSTRAINT := constraints.txt
+bench: export PIP_BUILD_CONSTRAINT := constraints.txt
 bench: environment
-	for file in tests/bench/*.py; do $(BIN)/python $$file; done
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,bench]"
+	for file in tests/bench/*.py; do $(BIN)/python -P $$file; done
 
 # Writes constraints.txt anew from the newest releases: names and versions only, no addresses.
 constraints:
 	rm -rf $(VENV)-constraints && $(PYTHON) -m venv $(VENV)-constraints
-	$(VENV)-constraints/bin/python -m pip install --quiet --disable-pip-version-check ".[dev]" "hatchling>=1.27" editables
+	$(VENV)-constraints/bin/python -m pip install --quiet --disable-pip-version-check ".[dev,bench]" "hatchling>=1.27" editables
 	$(VENV)-constraints/bin/python -m pip freeze --exclude rampwise | grep -E '^[A-Za-z0-9_.-]+==' > constraints.txt
 	rm -rf $(VENV)-constraints
 
