@@ -141,7 +141,7 @@ def _row(snapshot: Snapshot, metric: MetricResult, comparison: Comparison) -> Sc
         method_text=formatting.NONE
         if withheld or comparison.p_value is None
         else wording.METHODS.get(comparison.method, comparison.method),
-        no_lift="" if withheld or comparison.lift is not None else wording.status_short(comparison.lift_status),
+        no_lift=_no_lift(comparison) if not withheld else "",
         verdict=None if snapshot.blocked else comparison.verdict,
         verdict_label=word.label,
         verdict_text=word.text,
@@ -161,6 +161,12 @@ def _row(snapshot: Snapshot, metric: MetricResult, comparison: Comparison) -> Sc
         withheld=withheld,
         greyed=snapshot.blocked,
     )
+
+
+def _no_lift(comparison: Comparison) -> str:
+    # Where there is no interval either, its place already says why.
+    known = comparison.lift is not None or comparison.difference_interval is None
+    return "" if known else wording.status_short(comparison.lift_status)
 
 
 def _drawn_interval(comparison: Comparison) -> tuple[float | None, float | None]:

@@ -56,7 +56,7 @@ def test_a_row_holds_the_numbers_of_the_snapshot_in_words(samples: Any) -> None:
     assert (revenue.control_text, revenue.difference_text) == ("€12.43", "+€0.08")
     assert revenue.margin_at == -0.02
     assert (returns.change_text, returns.interval_text, returns.p_text) == ("0.00 pp", "no spread", "no spread")
-    assert returns.no_lift == "no lift"
+    assert returns.no_lift == ""
     assert returns.why == "All values are the same: the uncertainty cannot be estimated."
     assert (returns.lift, returns.low, returns.high) == (None, None, None)
 
