@@ -61,7 +61,8 @@ def size_means(inputs: dict[str, Any], case: dict[str, Any]) -> dict[str, Any]:
 
 def size_proportions(inputs: dict[str, Any], case: dict[str, Any]) -> dict[str, Any]:
     result = {}
-    for suffix, variance in (("_pooled", "pooled"), ("_unpooled", "unpooled"), ("_arcsine", "arcsine"), ("", "pooled")):
+    conventions = ("pooled", "unpooled", "arcsine", "evan_miller")
+    for suffix, variance in (*((f"_{name}", name) for name in conventions), ("", "pooled")):
         size = sample_size_proportions(
             inputs["p_control"], inputs["p_treatment"], power=inputs["power"], variance=variance, **options(inputs)
         )
@@ -83,10 +84,9 @@ def power_of_means(inputs: dict[str, Any], case: dict[str, Any]) -> dict[str, An
 
 
 def power_of_proportions(inputs: dict[str, Any], case: dict[str, Any]) -> dict[str, Any]:
-    rule = {**options(inputs), "allocation": inputs["n_treatment"] / inputs["n_control"]}
-    power = power_proportions(
-        inputs["p_control"], inputs["p_treatment"], inputs["n_control"], variance="pooled", **rule
-    )
+    control = inputs.get("n_per_arm", inputs.get("n_control"))
+    rule = {**options(inputs), "allocation": inputs.get("n_treatment", control) / control}
+    power = power_proportions(inputs["p_control"], inputs["p_treatment"], control, variance="pooled", **rule)
     return {"power": power}
 
 
