@@ -84,7 +84,8 @@ def normal_mixture_boundary(
 
     Notes
     -----
-    ``sqrt((v + rho) log((v + rho) / (rho alpha**2)))`` for two sides: Robbins (1970); Howard et al. (2021), section 3.2.
+    ``sqrt((v + rho) log((v + rho) / (rho alpha**2)))`` for two sides: Robbins (1970); Howard et al. (2021), section
+    3.2.
 
     Examples
     --------
@@ -114,8 +115,8 @@ def gamma_exponential_log_martingale(s: npt.ArrayLike, v: npt.ArrayLike, rho: fl
 
     Notes
     -----
-    Howard et al. (2021), section 3.2, gamma-exponential mixture. With a = (v + rho) / c**2 and x = a + s / c the large terms combine to
-    ``a log(a / x) + x - a``, which does not cancel.
+    Howard et al. (2021), section 3.2, gamma-exponential mixture. With a = (v + rho) / c**2 and x = a + s / c the large
+    terms combine to ``a log(a / x) + x - a``, which does not cancel.
     """
     total, time = _process(s, v)
     c = _positive("scale", scale)

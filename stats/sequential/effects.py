@@ -190,9 +190,9 @@ def always_valid(
     -----
     `mixture_log_e` and `mixture_critical` hold the sources. Valid at every look to the accuracy with which the
     estimate behaves like a normal mean with variance ``se**2`` (Waudby-Smith et al. 2024, Annals of Statistics
-    52:2613-2640, theorem 2.2: asymptotic in the time of the first look): start looking when a few hundred units are in, a few thousand for
-    rates below 1 % or very skewed values. For small normal samples `stats.sequential.regression`
-    is exact; for rates, counts and bounded values the other modules are.
+    52:2613-2640, theorem 2.2: asymptotic in the time of the first look): start looking when a few hundred units are
+    in, a few thousand for rates below 1 % or very skewed values. For small normal samples
+    `stats.sequential.regression` is exact; for rates, counts and bounded values the other modules are.
 
     Examples
     --------

@@ -60,9 +60,10 @@ def mixture_log_e(
     -----
     Known variance: Robbins (1970), Annals of Mathematical Statistics 41:1397-1409; Johari, Koomen, Pekelis and Walsh
     (2022), Operations Research 70:1806-1821, section 4; Howard, Ramdas, McAuliffe and Sekhon (2021), Annals of
-    Statistics 49:1055-1080, section 3.2 (two-sided, and half-normal one-sided, both exact). Estimated variance: Lindon, Ham, Tingley and
-    Bojinov (2022), arXiv 2210.08589, the t-test of one coefficient. The one-sided t multiplies the two-sided by twice the posterior
-    probability of a positive effect, under the same right-Haar prior on the standard deviation.
+    Statistics 49:1055-1080, section 3.2 (two-sided, and half-normal one-sided, both exact). Estimated variance:
+    Lindon, Ham, Tingley and Bojinov (2022), arXiv 2210.08589, the t-test of one coefficient. The one-sided t
+    multiplies the two-sided by twice the posterior probability of a positive effect, under the same right-Haar prior
+    on the standard deviation.
 
     Examples
     --------
@@ -158,9 +159,9 @@ def best_ratio(alpha: float, *, sides: str = "two-sided", tuning: str = "exact")
     Notes
     -----
     Howard et al. (2021), section 3.5; Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (2024), Annals of Statistics
-    52:2613-2640, arXiv 2103.06476v7, equation 161 (the approximation). W_{-1} is evaluated by Newton's iteration in logarithms, which no
-    alpha underflows. One-sided: where the derivative vanishes, ``r = u**2 + u * phi(u) / Phi(u)`` with u the
-    statistic in units of the mixture's posterior.
+    52:2613-2640, arXiv 2103.06476v7, equation 161 (the approximation). W_{-1} is evaluated by Newton's iteration in
+    logarithms, which no alpha underflows. One-sided: where the derivative vanishes, ``r = u**2 + u * phi(u) / Phi(u)``
+    with u the statistic in units of the mixture's posterior.
 
     Examples
     --------
