@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -12,6 +12,7 @@ from app.commands.session import Output, OutputFormat, emit, emit_json, opened_w
 
 if TYPE_CHECKING:
     from pipelines.ingest import IngestSummary
+    from pipelines.ingest.columns import Column
 
 group = typer.Typer(no_args_is_help=True, help="Load exposures and events from Parquet, CSV and JSONL files.")
 
@@ -43,9 +44,11 @@ def exposures(
     Columns, found by name: experiment, unit_id, variant, exposed_at. A row that cannot be accepted is kept with its
     reason; the rest is loaded. The same file or row twice changes nothing. Exit code 1 if a file cannot be read.
     """
-    columns = parse_columns(column)
     from pipelines.definitions.loader import load_definitions
     from pipelines.ingest import ingest_exposures
+    from pipelines.ingest.columns import EXPOSURE_COLUMNS
+
+    columns = parse_columns(column, EXPOSURE_COLUMNS)
 
     workspace = session(context).workspace
     known = load_definitions(workspace.root).variants
@@ -69,8 +72,10 @@ def events(
     accepted is kept with its reason; the rest is loaded. The same file or event twice changes nothing. Exit code 1 if
     a file cannot be read.
     """
-    columns = parse_columns(column)
     from pipelines.ingest import ingest_events
+    from pipelines.ingest.columns import EVENT_COLUMNS
+
+    columns = parse_columns(column, EVENT_COLUMNS)
 
     workspace = session(context).workspace
     with opened_warehouse(workspace) as warehouse:
@@ -78,13 +83,16 @@ def events(
         _report(partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
 
 
-def parse_columns(pairs: list[str] | None) -> dict[str, str]:
+def parse_columns(pairs: list[str] | None, known: Sequence[Column]) -> dict[str, str]:
     """``["exposed_at=ts"]`` as ``{"exposed_at": "ts"}``."""
     columns: dict[str, str] = {}
+    names = [column.name for column in known]
     for pair in pairs or ():
         ours, separator, theirs = pair.partition("=")
         if not (ours and separator and theirs):
             raise typer.BadParameter(f"{pair!r} is not of the form ours=theirs, for example exposed_at=timestamp.")
+        if ours not in names:
+            raise typer.BadParameter(f"{ours!r} is none of our columns: {', '.join(names)}.")
         if ours in columns:
             raise typer.BadParameter(f"{ours!r} is given twice.")
         columns[ours] = theirs
