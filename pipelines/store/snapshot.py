@@ -285,5 +285,9 @@ def from_json(text: str | bytes) -> Snapshot:
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema of a snapshot."""
-    return _ADAPTER.json_schema()
+    """JSON Schema of a snapshot, for programs that read it: fields they do not know yet are no mistake."""
+    schema = _ADAPTER.json_schema()
+    for table in (schema, *schema["$defs"].values()):
+        table.pop("additionalProperties", None)
+    title = f"Results of rampwise, schema version {SCHEMA_VERSION}"
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": title}

@@ -144,7 +144,11 @@ def test_analyze_prints_one_line_per_experiment_and_the_same_as_json(rampwise, l
 
 def test_results_json_satisfies_its_schema_and_is_the_stored_snapshot(rampwise, analysed):
     found = json.loads(rampwise("-w", analysed, "results", "signup_page", "--output", "json").stdout)
-    jsonschema.validate(found, json.loads(rampwise("schema", "results").stdout))
+    schema = json.loads(rampwise("schema", "results").stdout)
+    jsonschema.validate(found, schema)
+    jsonschema.validate({**found, "field_of_a_later_version": 1}, schema)
+    tables = [schema, *schema["$defs"].values()]
+    assert [name for table in tables for name, field in table["properties"].items() if not field["description"]] == []
     assert found["exposed"] == 400
     assert [arm["analysed"] for arm in found["arms"]] == [200, 200]
     signups = next(metric for metric in found["metrics"] if metric["metric"] == "signup_rate")

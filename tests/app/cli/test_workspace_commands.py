@@ -117,7 +117,7 @@ def test_schemas_are_printed(rampwise, kind):
         (("report", "render", "signup_pages"), "Did you mean 'signup_page'"),
         (("ingest", "events", "x.csv", "--column", "exposed_at"), "not of the form ours=theirs"),
         (("ingest", "events", "x.csv", "--column", "exposed_at=ts"), "none of our columns"),
-        (("ingest", "events", "x.csv", "-c", "a=b", "-c", "a=c"), "given twice"),
+        (("ingest", "events", "x.csv", "-c", "value=b", "-c", "value=c"), "given twice"),
         (("report", "run", "--due", "--now", "2026-03-02T08:00:00"), "2026-03-02T08:00:00Z"),
         (("report", "run", "--due", "--now", "monday"), "ISO 8601"),
         (("report", "run"), "--due"),
