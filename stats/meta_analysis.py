@@ -14,6 +14,7 @@ from stats.tails import LOG_2, chi2_upper_log, t_quantile, t_upper_log
 
 INTERVALS = ("normal", "knapp_hartung", "knapp_hartung_truncated")
 PREDICTIONS = ("higgins", "same")
+_ROUNDING = 1e-29
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -109,8 +110,9 @@ def meta_analysis(
 
     With few studies the normal interval covers too rarely whatever the estimator (between 85 % and 92 % at k = 5 with
     sizeable heterogeneity, because tau squared is taken as known); the Knapp-Hartung interval keeps its coverage and
-    is the default. Fewer than two studies give ``INSUFFICIENT_DATA`` for random effects; a sampling variance of 0
-    gives ``ZERO_VARIANCE``.
+    is the default. The prediction interval, too, takes tau squared as known: about 87 % for 95 % at ten studies with
+    i2 near a half. Fewer than two studies give ``INSUFFICIENT_DATA`` for random effects; a sampling variance of 0, or
+    residuals of 0 under Knapp-Hartung, ``ZERO_VARIANCE``.
 
     Examples
     --------
@@ -128,15 +130,18 @@ def meta_analysis(
     with np.errstate(invalid="ignore", divide="ignore"):
         variance = 1.0 / weights.sum(axis=-1)
         if interval != "normal":
-            spread = studies.dispersion(weights) / (k - 1.0)
+            rest = studies.dispersion(weights)
+            # Residuals of equal effects are rounding, not a variance of 1e-32.
+            rest = np.where(rest <= _ROUNDING * (weights * studies.y * studies.y).sum(axis=-1), 0.0, rest)
+            spread = rest / (k - 1.0)
             variance = variance * (np.maximum(spread, 1.0) if interval == "knapp_hartung_truncated" else spread)
     df = np.full(k.shape, np.inf) if interval == "normal" else k - 1.0
-    few = df < 1.0
-    flat = where_status((variance == 0) & ~few, Status.ZERO_VARIANCE)
-    status = worst(studies.status, where_status(few, Status.INSUFFICIENT_DATA), flat)
+    sound = studies.status == Status.OK
+    few = where_status(sound & (df < 1.0), Status.INSUFFICIENT_DATA)
+    status = worst(studies.status, few, where_status(sound & (df >= 1.0) & (variance == 0), Status.ZERO_VARIANCE))
     usable = status < Status.ZERO_VARIANCE
     scale = studies.scale[..., 0]
-    mean, se = np.where(usable, value, np.nan) * scale, np.where(usable, np.sqrt(variance), np.nan) * scale
+    mean, se = np.where(sound, value, np.nan) * scale, np.where(usable, np.sqrt(variance), np.nan) * scale
     freedom = np.where(usable, df, np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
         statistic = mean / se
