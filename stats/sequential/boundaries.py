@@ -23,6 +23,7 @@ from stats.tails import beta_fraction, chi2_upper_log
 
 _FAR = 1e-280
 _TERMS = 10_000
+_ROUNDING = 1e-12
 
 
 def normal_mixture_rho(
@@ -228,8 +229,8 @@ def beta_binomial_log_martingale(
     width = low + high
     with np.errstate(invalid="ignore"):
         failures, successes = (time - low * total) / (low * width), (time + high * total) / (high * width)
-    possible = (failures >= 0) & (successes >= 0)
-    counts = np.stack([np.where(possible, failures, 0.0), np.where(possible, successes, 0.0)], axis=-1)
+    possible = np.minimum(failures, successes) >= -_ROUNDING * (failures + successes)
+    counts = np.maximum(np.where(possible[..., np.newaxis], np.stack([failures, successes], axis=-1), 0.0), 0.0)
     null = np.array([high / width, low / width])
     prior = np.array([size / (low * width), size / (high * width)])
     result = dirichlet_log_e(counts, null, prior)
