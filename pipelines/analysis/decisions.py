@@ -53,6 +53,7 @@ def decision_record(
             failed=failed_names(health),
             phase=phase,
             end=experiment.end,
+            measured=any(arm.n for metric in metrics for arm in metric.arms),
         ),
         reasons=_reasons(experiment, overall, metrics, health, now=now),
     )

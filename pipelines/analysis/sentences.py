@@ -102,6 +102,7 @@ def headline(
     failed: Sequence[str],
     phase: str,
     end: datetime,
+    measured: bool = True,
 ) -> str:
     """The decision in one sentence; it stands beside the decision's name and does not repeat it.
 
@@ -114,6 +115,8 @@ def headline(
         that are not proven safe.
     failed
         Names of the health checks that block.
+    measured
+        Whether any unit is in the analysis.
     """
     gain, loss = _listed(better), _listed(worse)
     match decision:
@@ -135,6 +138,8 @@ def headline(
         case Decision.NEEDS_A_DECISION:
             are = "is" if len(unproven) == 1 else "are"
             return f"{treatment} improves {gain}, but {_listed(unproven)} {are} not proven safe."
+        case _ if not measured:
+            return "No unit is in the analysis, so there is nothing to decide on."
         case _:
             return "The data show neither a reason to ship nor a reason to roll back."
 

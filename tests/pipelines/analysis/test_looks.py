@@ -338,6 +338,7 @@ def test_an_experiment_without_exposures_says_what_to_check(lab):
     assert check.state == "fail"
     assert "rampwise ingest exposures" in check.message
     assert snapshot.decision.decision == "inconclusive"
+    assert snapshot.decision.headline == "No unit is in the analysis, so there is nothing to decide on."
     assert snapshot.data_until is None
 
 
