@@ -31,9 +31,10 @@ def analyze(
     names = list(dict.fromkeys(experiments)) if experiments else None
     for name in names or ():
         definitions.experiment(name)
-    with opened_warehouse(workspace, read_only=True) as warehouse:
-        snapshots = analyse(warehouse, definitions, names, now=datetime.now(UTC))
     with State(workspace.state_path) as state:
+        previous = state.latest_of(names or sorted(definitions.experiments))
+        with opened_warehouse(workspace, read_only=True) as warehouse:
+            snapshots = analyse(warehouse, definitions, names, now=datetime.now(UTC), previous=previous)
         for snapshot in snapshots:
             state.save(snapshot)
     if output is OutputFormat.JSON:

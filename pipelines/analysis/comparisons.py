@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from pipelines.analysis.sentences import verdict_reason
+from pipelines.analysis.sentences import changed_since, first_look_reason, verdict_reason
+from pipelines.analysis.sequential import Look, look_comparison, not_judged
 from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.metrics import Metric, ProportionMetric, RatioMetric
 from pipelines.store.snapshot import ArmValue, Comparison, MetricResult
@@ -39,14 +40,15 @@ class Question:
         Tolerated relative harm of a guardrail, a proportion.
     confidence
         Coverage of its intervals.
-    minimum_effect
-        Smallest relative effect worth acting on.
+    minimum_effect, relative
+        Smallest effect worth acting on, and whether it is relative to control.
     """
 
     role: str
     margin: float | None
     confidence: float
     minimum_effect: float
+    relative: bool = True
 
 
 def questions(experiment: Experiment) -> dict[str, Question]:
@@ -66,7 +68,13 @@ def questions(experiment: Experiment) -> dict[str, Question]:
     asked: dict[str, Question] = {}
 
     def ask(name: str, role: str, alpha: float, margin: float | None = None) -> None:
-        asked[name] = Question(role=role, margin=margin, confidence=1.0 - alpha, minimum_effect=plan.minimum_effect)
+        asked[name] = Question(
+            role=role,
+            margin=margin,
+            confidence=1.0 - alpha,
+            minimum_effect=plan.minimum_effect,
+            relative=plan.relative,
+        )
 
     for name in experiment.success:
         ask(name, "success", rates.success_alpha)
@@ -78,7 +86,13 @@ def questions(experiment: Experiment) -> dict[str, Question]:
 
 
 def metric_result(
-    experiment: Experiment, metric: Metric, question: Question, moments: Mapping[str, Moments], *, withheld: str | None
+    experiment: Experiment,
+    metric: Metric,
+    question: Question,
+    moments: Mapping[str, Moments],
+    *,
+    withheld: str | None,
+    look: Look | None = None,
 ) -> MetricResult:
     """Everything about one metric.
 
@@ -88,6 +102,8 @@ def metric_result(
         Moments of every variant: one column, or numerator and denominator of a ratio.
     withheld
         Why there are no verdicts yet; none: they are given.
+    look
+        What a sequential design makes of this analysis; none for a fixed design.
     """
     if isinstance(metric, RatioMetric):
         moments = {name: linearise(of_variant, (0, 1)) for name, of_variant in moments.items()}
@@ -105,19 +121,104 @@ def metric_result(
         arms=tuple(_arm_value(name, moments[name]) for name in (experiment.control, *treatments)),
         comparisons=(),
     )
+    before = None if look is None or look.taken else look.earlier.get(metric.name)
+    if look is not None and before is not None and _has_looks(before, question, treatments):
+        return _carried(before, question, withheld=withheld)
     control = moments[experiment.control]
     comparisons = []
     for name in treatments:
-        numbers = _comparison(metric, question, control, moments[name], name)
-        if isinstance(metric, ProportionMetric):
-            numbers = _without_small_cells(metric, question, control, moments[name], numbers)
-        if withheld is None:
-            verdict = _verdict(metric, question, numbers)
-            reason = verdict_reason(verdict, result, numbers, minimum_effect=question.minimum_effect)
-            comparisons.append(replace(numbers, verdict=verdict.value, reason=reason))
+        if look is not None and look.taken:
+            comparisons.append(_at_look(look, metric, question, result, (control, moments[name]), name))
+            continue
+        numbers = _compared(metric, question, control, moments[name], name)
+        if look is not None:
+            numbers = replace(not_judged(look, numbers), reason=withheld or first_look_reason(look.next_look))
+            comparisons.append(numbers)
+        elif withheld is None:
+            comparisons.append(_with_verdict(metric, question, result, numbers))
         else:
             comparisons.append(replace(numbers, reason=withheld))
     return replace(result, comparisons=tuple(comparisons))
+
+
+def _at_look(
+    look: Look,
+    metric: Metric,
+    question: Question,
+    result: MetricResult,
+    pair: tuple[Moments, Moments],
+    name: str,
+) -> Comparison:
+    """A comparison at a look of a sequential design, with the looks so far."""
+    control, treatment = pair
+
+    def compare(confidence: float) -> Comparison:
+        return _compared(metric, replace(question, confidence=confidence), control, treatment, name)
+
+    numbers, record, unjudged = look_comparison(
+        look,
+        (metric.name, question.role, name),
+        control,
+        welch(control, treatment),
+        compare,
+        margin=question.margin,
+    )
+    before = look.looks(metric.name, name)
+    if unjudged:
+        numbers = replace(numbers, reason=unjudged)
+    else:
+        numbers = _with_verdict(metric, question, result, numbers)
+        numbers = replace(numbers, reason=numbers.reason + changed_since(before, numbers.verdict))
+    if record is None:
+        return replace(numbers, looks=before)
+    return replace(numbers, looks=(*before, replace(record, verdict=numbers.verdict)))
+
+
+def _has_looks(result: MetricResult, question: Question, treatments: list[str]) -> bool:
+    """Whether an earlier result answers the same question for the same treatments, from a look."""
+    same = result.role == question.role and [each.treatment for each in result.comparisons] == treatments
+    return same and any(each.looks for each in result.comparisons)
+
+
+def _carried(before: MetricResult, question: Question, *, withheld: str | None) -> MetricResult:
+    """Between looks the numbers of the look before stand: others would be a look that the plan does not have."""
+    comparisons = []
+    for each in before.comparisons:
+        last = each.looks[-1] if each.looks else None
+        verdict, reason = None if last is None else last.verdict, each.reason
+        if verdict is not None:
+            reason = verdict_reason(
+                Verdict(verdict),
+                before,
+                each,
+                minimum_effect=question.minimum_effect,
+                relative=question.relative,
+            ) + changed_since(each.looks[:-1], verdict)
+        comparisons.append(
+            replace(
+                each,
+                verdict=None if withheld else verdict,
+                reason=withheld or reason,
+                looked_at=each.looked_at if last is None else last.at,
+            )
+        )
+    return replace(before, comparisons=tuple(comparisons))
+
+
+def _compared(metric: Metric, question: Question, control: Moments, treatment: Moments, name: str) -> Comparison:
+    """Numbers of a comparison at the coverage that is asked for, by the method its cells allow."""
+    numbers = _comparison(metric, question, control, treatment, name)
+    if isinstance(metric, ProportionMetric):
+        return _without_small_cells(metric, question, control, treatment, numbers)
+    return numbers
+
+
+def _with_verdict(metric: Metric, question: Question, result: MetricResult, numbers: Comparison) -> Comparison:
+    verdict = _verdict(metric, question, numbers)
+    reason = verdict_reason(
+        verdict, result, numbers, minimum_effect=question.minimum_effect, relative=question.relative
+    )
+    return replace(numbers, verdict=verdict.value, reason=reason)
 
 
 def _arm_value(name: str, moments: Moments) -> ArmValue:
@@ -219,11 +320,13 @@ def _verdict(metric: Metric, question: Question, numbers: Comparison) -> Verdict
     lift_low, lift_high = numbers.lift_interval or _NO_INTERVAL
     if question.margin is not None:
         return guardrail_verdict(lift_low, lift_high, margin=question.margin, better=metric.better)
+    difference = numbers.difference_interval or _NO_INTERVAL
+    matters = (lift_low, lift_high) if question.relative else difference
     return success_verdict(
-        *(numbers.difference_interval or _NO_INTERVAL),
+        *difference,
         better=metric.better,
-        lift_low=lift_low,
-        lift_high=lift_high,
+        lift_low=matters[0],
+        lift_high=matters[1],
         minimum_effect=question.minimum_effect,
     )
 

@@ -6,45 +6,55 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 
-from pipelines.analysis.sentences import blocked_reason, failed_names, headline, waiting_reason
+from pipelines.analysis.sentences import blocked_reason, failed_names, headline, running_headline, waiting_reason
+from pipelines.analysis.sequential import Look
 from pipelines.definitions.experiments import Experiment
 from pipelines.store.snapshot import Comparison, DecisionRecord, HealthCheck, MetricResult
 from stats.decision import decide, decide_experiment
+from stats.plan_parts import Design
 from stats.verdicts import Decision, Verdict
 
 _GOOD_GUARDRAIL = (Verdict.SAFE, Verdict.SLIGHTLY_WORSE_WITHIN_TOLERANCE)
 
 
-def withheld_reason(experiment: Experiment, health: Sequence[HealthCheck], *, now: datetime) -> str | None:
+def withheld_reason(
+    experiment: Experiment, health: Sequence[HealthCheck], *, now: datetime, sequential: bool = False
+) -> str | None:
     """Why there are no verdicts at this look; ``None`` where there are."""
     if any(check.blocks for check in health):
         return blocked_reason(health)
     phase = experiment.phase(now)
-    return None if phase == "ended" else waiting_reason(phase, experiment.end)
+    if phase == "planned" or not (sequential or phase == "ended"):
+        return waiting_reason(phase, experiment.end, sequential=sequential)
+    return None
 
 
 def decision_record(
-    experiment: Experiment, metrics: Sequence[MetricResult], health: Sequence[HealthCheck], *, now: datetime
+    experiment: Experiment,
+    metrics: Sequence[MetricResult],
+    health: Sequence[HealthCheck],
+    *,
+    now: datetime,
+    look: Look | None = None,
 ) -> DecisionRecord:
-    """What to do with the experiment at this look."""
+    """What to do with the experiment at this look; `look` is none for a fixed design."""
     phase = experiment.phase(now)
     blocked = any(check.blocks for check in health)
-    decisions = {
-        variant.name: decide(
-            _verdicts(metrics, "success", variant.name),
-            _verdicts(metrics, "guardrail", variant.name),
-            blocked=blocked,
-            waiting=phase != "ended",
-        )
-        for variant in experiment.treatments
-    }
-    overall = decide_experiment(list(decisions.values()))
+    early = phase != "ended"
+    decisions: dict[str, Decision] = {}
+    for variant in experiment.treatments:
+        success = _verdicts(metrics, "success", variant.name)
+        guardrails = _verdicts(metrics, "guardrail", variant.name)
+        decisions[variant.name] = _decision(success, guardrails, blocked=blocked, early=early, fixed=look is None)
+    overall = _overall(list(decisions.values()))
     treatment = _subject(overall, decisions, metrics)
     better, worse, unproven = _for_and_against(metrics, treatment)
-    return DecisionRecord(
-        decision=overall.value,
-        treatment=treatment,
-        headline=headline(
+    if overall is Decision.KEEP_RUNNING and look is not None and phase == "running":
+        looks_taken = taken_looks(metrics)
+        always_valid = look.force.plan.resolved_design is Design.ALWAYS_VALID
+        said = running_headline(looks_taken, look.next_look, experiment.end, always_valid=always_valid)
+    else:
+        said = headline(
             overall,
             treatment,
             better=better,
@@ -54,18 +64,53 @@ def decision_record(
             phase=phase,
             end=experiment.end,
             measured=any(arm.n for metric in metrics for arm in metric.arms),
-        ),
-        reasons=_reasons(experiment, overall, metrics, health, now=now),
+        )
+    return DecisionRecord(
+        decision=overall.value,
+        treatment=treatment,
+        headline=said,
+        reasons=_reasons(experiment, overall, metrics, health, now=now, fixed=look is None),
     )
 
 
-def _verdicts(metrics: Sequence[MetricResult], role: str, treatment: str) -> list[Verdict]:
-    """Verdicts of one role for one treatment; withheld ones are left out."""
+def taken_looks(metrics: Sequence[MetricResult]) -> int:
+    """Looks of a sequential design so far."""
+    return max((len(each.looks) for metric in metrics for each in metric.comparisons), default=0)
+
+
+def _decision(
+    success: Sequence[Verdict | None],
+    guardrails: Sequence[Verdict | None],
+    *,
+    blocked: bool,
+    early: bool,
+    fixed: bool,
+) -> Decision:
+    """Before its end a sequential design may ship or roll back; what is undecided keeps running."""
+    given = [verdict for verdict in (*success, *guardrails) if verdict is not None]
+    found = decide(
+        [verdict or Verdict.NOT_ENOUGH_DATA for verdict in success],
+        [verdict or Verdict.NOT_ENOUGH_DATA for verdict in guardrails],
+        blocked=blocked,
+        waiting=early and (fixed or not given),
+    )
+    undecided = found is Decision.INCONCLUSIVE or (found is Decision.NEEDS_A_DECISION and Verdict.WORSE not in success)
+    return Decision.KEEP_RUNNING if early and undecided else found
+
+
+def _overall(decisions: list[Decision]) -> Decision:
+    """One treatment that can be shipped early ends the experiment, whatever the others would still show."""
+    overall = decide_experiment(decisions)
+    return Decision.SHIP if overall is Decision.KEEP_RUNNING and Decision.SHIP in decisions else overall
+
+
+def _verdicts(metrics: Sequence[MetricResult], role: str, treatment: str) -> list[Verdict | None]:
+    """Verdicts of one role for one treatment; ``None`` where one is withheld."""
     return [
-        Verdict(comparison.verdict)
+        None if comparison.verdict is None else Verdict(comparison.verdict)
         for metric in metrics
         for comparison in metric.comparisons
-        if metric.role == role and comparison.treatment == treatment and comparison.verdict is not None
+        if metric.role == role and comparison.treatment == treatment
     ]
 
 
@@ -112,13 +157,15 @@ def _reasons(
     health: Sequence[HealthCheck],
     *,
     now: datetime,
+    fixed: bool,
 ) -> tuple[str, ...]:
     """Sentences: failed checks where they block, the design where it waits, else every deciding metric."""
     if overall is Decision.DO_NOT_TRUST:
         return tuple(check.message for check in health if check.blocks)
     warnings = tuple(check.message for check in health if check.state != "pass")
-    if overall is Decision.KEEP_RUNNING:
-        return (waiting_reason(experiment.phase(now), experiment.end), *warnings)
+    phase = experiment.phase(now)
+    if overall is Decision.KEEP_RUNNING and (fixed or phase == "planned"):
+        return (waiting_reason(phase, experiment.end, sequential=not fixed), *warnings)
     several = len(experiment.treatments) > 1
     sentences = [
         f"{f'{comparison.treatment}, ' if several else ''}{metric.label}: {comparison.reason}"

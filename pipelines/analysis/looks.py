@@ -4,36 +4,38 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 
 from pipelines.analysis.comparisons import metric_result, questions
-from pipelines.analysis.decisions import decision_record, withheld_reason
+from pipelines.analysis.daily import read_daily_values
+from pipelines.analysis.decisions import decision_record, taken_looks, withheld_reason
 from pipelines.analysis.exposed import Exposed, find_exposed
+from pipelines.analysis.frozen import plan_in_force, plan_record
 from pipelines.analysis.health import health_checks
 from pipelines.analysis.reduction import metric_moments
+from pipelines.analysis.sequential import Look, this_look
+from pipelines.analysis.series import with_series
 from pipelines.analysis.values import UnitValues, read_unit_values
 from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.loader import Definitions, definition_hash
 from pipelines.definitions.metrics import Metric
 from pipelines.engine.warehouse import Warehouse
-from pipelines.store.snapshot import (
-    SCHEMA_VERSION,
-    Arm,
-    Exclusion,
-    MetricResult,
-    PlanRecord,
-    Snapshot,
-    to_json,
-)
+from pipelines.store.looks import PlanProgress
+from pipelines.store.snapshot import SCHEMA_VERSION, Arm, Exclusion, HealthCheck, MetricResult, Snapshot, to_json
 
 LIBRARIES = ("rampwise", "duckdb", "ibis-framework", "numpy", "scipy")
 
 
 def analyse(
-    warehouse: Warehouse, definitions: Definitions, names: Sequence[str] | None, *, now: datetime
+    warehouse: Warehouse,
+    definitions: Definitions,
+    names: Sequence[str] | None,
+    *,
+    now: datetime,
+    previous: Mapping[str, Snapshot] | None = None,
 ) -> tuple[Snapshot, ...]:
     """Analyse experiments as their definitions say; one snapshot each, in order.
 
@@ -45,6 +47,9 @@ def analyse(
         Experiments; ``None`` for all that have started.
     now
         The moment of the look (aware). Exposures and events at or after it do not count.
+    previous
+        The latest snapshot of each experiment: it holds the frozen plan and the looks of a sequential design, which
+        every look adds to.
 
     Raises
     ------
@@ -60,23 +65,34 @@ def analyse(
         chosen = [each for _, each in sorted(definitions.experiments.items()) if each.phase(now) != "planned"]
     else:
         chosen = [definitions.experiment(name) for name in names]
-    return tuple(_look(warehouse, definitions, experiment, now=now.astimezone(UTC)) for experiment in chosen)
+    known = previous or {}
+    return tuple(
+        _look(warehouse, definitions, experiment, known.get(experiment.name), now=now.astimezone(UTC))
+        for experiment in chosen
+    )
 
 
-def _look(warehouse: Warehouse, definitions: Definitions, experiment: Experiment, *, now: datetime) -> Snapshot:
+def _look(
+    warehouse: Warehouse, definitions: Definitions, written: Experiment, previous: Snapshot | None, *, now: datetime
+) -> Snapshot:
+    force = plan_in_force(written, definitions.metrics, previous, now=now)
+    experiment = force.experiment
+    hashes = _hashes(written, [definitions.metrics[name] for name in written.metric_names])
     metrics = [definitions.metrics[name] for name in experiment.metric_names]
     variants = [variant.name for variant in experiment.variants]
     exposed = find_exposed(warehouse, experiment, now=now)
     values = read_unit_values(warehouse, variants, metrics, until=min(experiment.end, now))
     health = health_checks(experiment, exposed, values, metrics, now=now)
-    withheld = withheld_reason(experiment, health, now=now)
-    asked = questions(experiment)
-    results: list[MetricResult] = []
-    for metric in metrics:
-        moments = {
-            variant: metric_moments(values, metric, variant, units=exposed.analysed[variant]) for variant in variants
-        }
-        results.append(metric_result(experiment, metric, asked[metric.name], moments, withheld=withheld))
+    look = this_look(
+        force,
+        previous,
+        hashes,
+        now=now,
+        units=sum(exposed.analysed.values()),
+        blocked=any(check.blocks for check in health),
+    )
+    results = _results(warehouse, look, metrics, exposed, values, health)
+    sequential = look if look.sequential else None
     snapshot = Snapshot(
         schema_version=SCHEMA_VERSION,
         snapshot_id="",
@@ -92,22 +108,69 @@ def _look(warehouse: Warehouse, definitions: Definitions, experiment: Experiment
         data_until=_data_until(exposed, values),
         phase=experiment.phase(now),
         progress=min(max((now - experiment.start) / (experiment.end - experiment.start), 0.0), 1.0),
-        plan=PlanRecord(
-            alpha=experiment.plan.alpha,
-            power=experiment.plan.power,
-            minimum_effect=experiment.plan.minimum_effect,
-            design=experiment.plan.design,
-        ),
+        plan=plan_record(force.plan),
         exposed=exposed.total,
         arms=_arms(experiment, exposed),
         exclusions=tuple(Exclusion(reason=reason, units=units) for reason, units in exposed.excluded.items()),
         health=health,
-        decision=decision_record(experiment, results, health, now=now),
-        metrics=tuple(results),
-        definition_hashes=_hashes(experiment, metrics),
+        decision=decision_record(experiment, results, health, now=now, look=sequential),
+        metrics=results,
+        definition_hashes=hashes,
         versions={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        frozen_plan=force.frozen,
+        deviations=force.deviations,
+        plan_progress=_progress(look, results),
     )
     return replace(snapshot, snapshot_id=_identity(snapshot))
+
+
+def _results(
+    warehouse: Warehouse,
+    look: Look,
+    metrics: Sequence[Metric],
+    exposed: Exposed,
+    values: UnitValues,
+    health: Sequence[HealthCheck],
+) -> tuple[MetricResult, ...]:
+    """Every metric, with its effect day by day."""
+    experiment = look.force.experiment
+    variants = [variant.name for variant in experiment.variants]
+    withheld = withheld_reason(experiment, health, now=look.at, sequential=look.sequential)
+    asked = questions(experiment)
+    daily = read_daily_values(warehouse, values, start=look.force.start, until=min(experiment.end, look.at))
+    results: list[MetricResult] = []
+    for metric in metrics:
+        moments = {
+            variant: metric_moments(values, metric, variant, units=exposed.analysed[variant]) for variant in variants
+        }
+        result = metric_result(
+            experiment,
+            metric,
+            asked[metric.name],
+            moments,
+            withheld=withheld,
+            look=look if look.sequential else None,
+        )
+        results.append(with_series(look, daily, metric, moments, result))
+    return tuple(results)
+
+
+def _progress(look: Look, results: Sequence[MetricResult]) -> PlanProgress | None:
+    """Progress against the plan, once there is one."""
+    plan = look.force.plan
+    if look.force.frozen is None or plan.end is None:
+        return None
+    in_units = plan.units is not None
+    return PlanProgress(
+        measure="units" if in_units else "days",
+        reached=float(look.units) if in_units else max(look.day, 0.0),
+        planned=plan.units if plan.units is not None else plan.end,
+        fraction=min(look.units / plan.units, 1.0)
+        if plan.units is not None
+        else min(max(look.day / plan.end, 0.0), 1.0),
+        looks_taken=taken_looks(results) if look.sequential else 0,
+        next_look=look.next_look if look.sequential else None,
+    )
 
 
 def _arms(experiment: Experiment, exposed: Exposed) -> tuple[Arm, ...]:

@@ -7,11 +7,23 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from pipelines.formatting import date, difference, interval, shared_places, short_percent, signed_percent
+from pipelines.store.looks import LookRecord
 from pipelines.store.snapshot import Comparison, HealthCheck, MetricResult
 from stats.proportion_effect import ProportionMethod
 from stats.status import Status
 from stats.verdicts import Decision, Verdict
 
+_FINDINGS = {
+    verdict.value
+    for verdict in (
+        Verdict.BETTER,
+        Verdict.WORSE,
+        Verdict.TOO_SMALL_TO_MATTER,
+        Verdict.SAFE,
+        Verdict.SLIGHTLY_WORSE_WITHIN_TOLERANCE,
+        Verdict.HARMED,
+    )
+}
 _NO_NUMBERS = {
     Status.ZERO_VARIANCE.label: "All values are the same, or nearly: there is no spread to measure uncertainty with.",
     Status.INSUFFICIENT_DATA.label: (
@@ -23,7 +35,9 @@ _NO_NUMBERS = {
 }
 
 
-def verdict_reason(verdict: Verdict, metric: MetricResult, comparison: Comparison, *, minimum_effect: float) -> str:
+def verdict_reason(
+    verdict: Verdict, metric: MetricResult, comparison: Comparison, *, minimum_effect: float, relative: bool = True
+) -> str:
     """Why a metric got its verdict, from the interval that is shown."""
     if verdict is Verdict.NOT_ENOUGH_DATA and comparison.method != "welch":
         return "No unit had the event, in either variant: there is nothing to compare. Check that the event is logged."
@@ -37,7 +51,8 @@ def verdict_reason(verdict: Verdict, metric: MetricResult, comparison: Compariso
         Verdict.WORSE: "the whole interval is a deterioration.",
         Verdict.NO_CLEAR_CHANGE: "the interval includes no change, so the direction is open.",
         Verdict.TOO_SMALL_TO_MATTER: (
-            f"the whole interval is within ±{short_percent(minimum_effect)}, less than the plan calls worth acting on."
+            f"the whole interval is within ±{_size(minimum_effect, metric, relative=relative)}, "
+            "less than the plan calls worth acting on."
         ),
         Verdict.SAFE: f"nothing in the interval is as bad as the tolerated {tolerated}.",
         Verdict.SLIGHTLY_WORSE_WITHIN_TOLERANCE: (
@@ -52,14 +67,23 @@ def verdict_reason(verdict: Verdict, metric: MetricResult, comparison: Compariso
     if comparison.method != "welch":
         said = ProportionMethod[comparison.method.upper()].sentence
         method = f" {said[0].upper()}{said[1:]}."
-    return f"{_evidence(metric, comparison, minimum_effect)}: {conclusions[verdict]}{method}"
+    evidence = _evidence(metric, comparison, minimum_effect, relative=relative)
+    return f"{evidence}: {conclusions[verdict]}{method}"
 
 
-def _evidence(metric: MetricResult, comparison: Comparison, minimum_effect: float) -> str:
+def _size(minimum_effect: float, metric: MetricResult, *, relative: bool) -> str:
+    """The minimum effect in words."""
+    if relative:
+        return short_percent(minimum_effect)
+    return difference(minimum_effect, kind=metric.kind, unit_label=metric.unit_label).lstrip("+")
+
+
+def _evidence(metric: MetricResult, comparison: Comparison, minimum_effect: float, *, relative: bool) -> str:
     """Estimate and interval: the lift where there is one, otherwise the difference."""
     direction = f", {metric.better} is better" if metric.better == "lower" else ""
     level = short_percent(comparison.confidence)
-    if comparison.lift_interval and (comparison.lift is not None or metric.margin is not None):
+    guardrail = metric.margin is not None
+    if comparison.lift_interval and (guardrail or (relative and comparison.lift is not None)):
         low, high = comparison.lift_interval
         limits = [0.0, -minimum_effect, minimum_effect]
         limits += [] if metric.margin is None else [-metric.margin, metric.margin]
@@ -76,10 +100,38 @@ def _evidence(metric: MetricResult, comparison: Comparison, minimum_effect: floa
     return f"{estimate} ({level} interval {interval(low, high, lower=lower, upper=upper)}{direction})"
 
 
-def waiting_reason(phase: str, end: datetime) -> str:
-    """Why there is no verdict before the planned end."""
+def waiting_reason(phase: str, end: datetime, *, sequential: bool = False) -> str:
+    """Why there is no verdict before the planned end, or before the start."""
+    if sequential:
+        return "The experiment has not started: there is nothing to look at yet."
     state = "The experiment has not started" if phase == "planned" else "The experiment is still running"
     return f"{state}: this design is judged once, at its planned end on {date(end)}."
+
+
+def first_look_reason(next_look: datetime | None) -> str:
+    """Why there is no verdict before the first look of a sequential design."""
+    when = "" if next_look is None else f"; the next is planned for {date(next_look)}"
+    return f"No look has been taken yet{when}."
+
+
+def changed_since(looks: Sequence[LookRecord], verdict: str | None) -> str:
+    """A sentence where an earlier look had found something else; empty where none had."""
+    found = [look for look in looks if look.verdict in _FINDINGS]
+    if not found or found[-1].verdict == verdict:
+        return ""
+    said = str(found[-1].verdict).replace("_", " ")
+    return f' At the look on {date(found[-1].at)} the verdict was "{said}"; the data since have changed that.'
+
+
+def running_headline(looks_taken: int, next_look: datetime | None, end: datetime, *, always_valid: bool) -> str:
+    """What a sequential design that goes on says in one sentence."""
+    found = "No look has been taken yet" if looks_taken == 0 else f"Not decided after {looks_taken} look"
+    found += "s" if looks_taken > 1 else ""
+    if always_valid:
+        return f"{found}; every later look counts too, until {date(end)}."
+    if next_look is None:
+        return f"{found}; the planned end was passed, and later looks live on the reserve."
+    return f"{found}; the next is planned for {date(next_look)}, the end for {date(end)}."
 
 
 def blocked_reason(checks: Sequence[HealthCheck]) -> str:

@@ -85,6 +85,19 @@ def unit_values_expression(columns: Sequence[Column], *, until: datetime) -> ibi
 
     Reads the temporary table `first_exposures` and `events`; events from first exposure on and before `until` count.
     """
+    joined = analysed_events(columns, until=until)
+    aggregates = {}
+    for position, column in enumerate(columns):
+        aggregates[f"c{position}"] = column_aggregate(joined, column)
+        if column.aggregate == "sum":
+            counts = _counts(joined, column)
+            aggregates[f"missing{position}"] = joined.count(where=counts & joined.value.isnull())
+    per_unit = joined.group_by("unit_id", "variant").aggregate(**aggregates, latest=joined.occurred_at.max())
+    return per_unit.order_by("unit_id")
+
+
+def analysed_events(columns: Sequence[Column], *, until: datetime) -> ibis.Table:
+    """Events of the units in the analysis that may count towards a column: from first exposure on, before `until`."""
     units = ibis.table(FIRST_EXPOSURES, name="first_exposures")
     events = ibis.table(EVENTS, name="events")
     analysed = units.filter(units.excluded.isnull())
@@ -92,19 +105,16 @@ def unit_values_expression(columns: Sequence[Column], *, until: datetime) -> ibi
         events.event.isin(sorted({column.event for column in columns})) & (events.occurred_at < in_utc(until))
     )
     joined = analysed.join(counted, "unit_id")
-    joined = joined.filter(joined.occurred_at >= joined.exposed_at)
-    aggregates = {}
-    for position, column in enumerate(columns):
-        counts = _counts(joined, column)
-        if column.aggregate == "count":
-            aggregates[f"c{position}"] = joined.count(where=counts)
-        else:
-            # Floating-point addition depends on the order, and threads deliver rows in any: so the order is fixed.
-            in_order = joined.value.collect(where=counts, order_by=joined.value)
-            aggregates[f"c{position}"] = in_order.sums().coalesce(0.0)
-            aggregates[f"missing{position}"] = joined.count(where=counts & joined.value.isnull())
-    per_unit = joined.group_by("unit_id", "variant").aggregate(**aggregates, latest=joined.occurred_at.max())
-    return per_unit.order_by("unit_id")
+    return joined.filter(joined.occurred_at >= joined.exposed_at)
+
+
+def column_aggregate(joined: ibis.Table, column: Column) -> ibis.Value:
+    """A column's number per group."""
+    counts = _counts(joined, column)
+    if column.aggregate == "count":
+        return joined.count(where=counts)
+    # Floating-point addition depends on the order, and threads deliver rows in any: so the order is fixed.
+    return joined.value.collect(where=counts, order_by=joined.value).sums().coalesce(0.0)
 
 
 def _counts(joined: ibis.Table, column: Column) -> ibis.Value:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, TypeGuard
 
+from pipelines.definitions.planned import plan_mistakes
 from pipelines.definitions.problems import Location, Mistake, nearest_name
 
 SHARE_TOLERANCE = 1e-9
@@ -27,6 +28,7 @@ def experiment_mistakes(table: Mapping[str, Any]) -> Iterator[Mistake]:
         yield Mistake(
             location=(), value=None, message="has neither success metrics nor guardrails: nothing could ever be decided"
         )
+    yield from plan_mistakes(table)
     roles: dict[str, Location] = {}
     for location, name in references:
         if name in roles:

@@ -36,16 +36,37 @@ class Guardrail(Definition):
 
 
 class Plan(Definition):
-    """What was decided before the start. In this version every plan is a fixed horizon: one look, at the end."""
+    """What was decided before the start."""
 
     alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
     """Two-sided false-positive rate of the success metrics together."""
     power: Annotated[float, Field(gt=0, lt=1)] = 0.8
     """Chance to see the minimum effect if it is there."""
     minimum_effect: Annotated[float, Field(gt=0)]
-    """Smallest relative effect worth acting on, a proportion: 0.05 is 5 %."""
-    design: Literal["fixed"] = "fixed"
-    """How results may be looked at: `fixed` judges once, at the planned end."""
+    """Smallest effect on a success metric worth acting on: relative to control (0.05 is 5 %) unless `relative` says
+    otherwise."""
+    relative: bool = True
+    """Whether `minimum_effect` is relative to control, or in the units of the success metrics (a proportion's are
+    proportions: 0.01 is one percentage point)."""
+    design: Literal["fixed", "group_sequential", "always_valid", "auto"] = "fixed"
+    """How results may be looked at: `fixed` judges once, at the planned end; `group_sequential` at the planned looks
+    and the end; `always_valid` at any time; `auto` is group-sequential where `looks` come before the end or none are
+    listed, fixed where the only look is the end."""
+    looks: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(), strict=False)
+    """Days after the start at which a group-sequential experiment is judged, increasing, the end not needed; empty for
+    every day (beyond 100 days every second, beyond 200 every third ...)."""
+    units: Annotated[float, Field(gt=0)] | None = None
+    """Units over all variants planned for the end; where given, progress against the plan is counted in them."""
+    reserve: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Share of alpha kept for looks after the planned end, for a group-sequential experiment that overruns; 0.1 unless
+    given."""
+    spending: Literal["lan_demets_obrien_fleming", "lan_demets_pocock", "kim_demets", "hwang_shih_decani"] = (
+        "lan_demets_obrien_fleming"
+    )
+    """How a group-sequential design spends alpha over its looks: almost nothing early (the default), evenly
+    (`lan_demets_pocock`), or as `spending_parameter` says."""
+    spending_parameter: float | None = None
+    """The power of `kim_demets` (positive) or the gamma of `hwang_shih_decani`; the others have none."""
 
 
 class Experiment(Definition):

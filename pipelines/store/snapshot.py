@@ -13,6 +13,8 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, with_config
 
+from pipelines.store.looks import FrozenPlan, LookRecord, PlanDeviation, PlanProgress, SeriesPoint
+
 SCHEMA_VERSION = 1
 _config = with_config(ConfigDict(extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="null"))
 
@@ -107,7 +109,7 @@ class Comparison:
     score_p_value: float | None
     """Two-sided p-value of the pooled score test; proportions only."""
     margin_p_value: float | None
-    """One-sided p-value of "as bad as the margin or worse"; guardrails only."""
+    """One-sided p-value of "as bad as the margin or worse"; guardrails of a fixed design only."""
     confidence: float
     """Coverage of the intervals, after the correction for the number of success comparisons."""
     lift: float | None
@@ -120,7 +122,8 @@ class Comparison:
     lift_status: str
     """Status of the lift."""
     validity: str
-    """When the interval is valid: `fixed` is at the planned end only."""
+    """When the interval is valid: `fixed` (at the planned end only), `group_sequential` (at the planned looks) or
+    `always_valid` (at every look)."""
     status: str
     """Status of the difference."""
     verdict: str | None
@@ -131,6 +134,14 @@ class Comparison:
     """Where interval and p-value come from: `welch` (Welch's t, Fieller's lift), or for proportions with fewer than 10
     conversions or non-conversions in an arm `score_boschloo` or `score_fisher` (score intervals, extended to no change
     where the exact test does not reject, and that test's p-value)."""
+    looks: tuple[LookRecord, ...] = ()
+    """Looks that were taken under a sequential design, oldest first; the numbers above are those of the last."""
+    series: tuple[SeriesPoint, ...] = ()
+    """The cumulative effect day by day."""
+    planned_information: float | None = None
+    """Information `1 / se**2` planned for the end, fixed at the first look whose baseline was known."""
+    looked_at: datetime | None = None
+    """When the look was taken that these numbers are from (UTC); null where it is `analysed_at`."""
 
     @property
     def difference_interval(self) -> tuple[float, float] | None:
@@ -187,9 +198,19 @@ class PlanRecord:
     power: float
     """Planned power."""
     minimum_effect: float
-    """Smallest relative effect worth acting on, a proportion."""
+    """Smallest effect worth acting on: a proportion of control, or in the units of the metric; see `relative`."""
     design: str
-    """`fixed`."""
+    """`fixed`, `group_sequential` or `always_valid`: the design in force, what `auto` came to."""
+    relative: bool = True
+    """Whether `minimum_effect` is relative to control."""
+    looks: tuple[float, ...] = ()
+    """Days of the planned looks since the start, the end included; empty for a fixed or an always-valid design."""
+    reserve: float | None = None
+    """Share of alpha kept for looks after the planned end."""
+    spending: str | None = None
+    """How a group-sequential design spends alpha over its looks."""
+    units: float | None = None
+    """Units over all variants planned for the end."""
 
 
 @_config
@@ -258,6 +279,12 @@ class Snapshot:
     """SHA-256 of the canonical definition of the experiment, the plan and each metric."""
     versions: dict[str, str]
     """Versions of rampwise and the libraries that made the numbers."""
+    frozen_plan: FrozenPlan | None = None
+    """The plan as it was at the first analysis after the start; every later look is judged by it."""
+    deviations: tuple[PlanDeviation, ...] = ()
+    """What was changed since: plan, metrics, dates, shares."""
+    plan_progress: PlanProgress | None = None
+    """How much of the plan is done, and when the next look is."""
 
     @property
     def blocked(self) -> bool:

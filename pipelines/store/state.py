@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -122,6 +122,21 @@ class State:
             "SELECT * FROM snapshots WHERE experiment = ? ORDER BY analysed_at DESC, sequence DESC LIMIT 1", experiment
         )
         return _snapshot(row)
+
+    def latest_of(self, experiments: Iterable[str]) -> dict[str, Snapshot]:
+        """The most recent readable look at each of these experiments that was analysed: what the next one continues."""
+        found: dict[str, Snapshot] = {}
+        for name in experiments:
+            rows = self._all(
+                "SELECT * FROM snapshots WHERE experiment = ? ORDER BY analysed_at DESC, sequence DESC", name
+            )
+            for row in rows:
+                try:
+                    found[name] = _read(row)
+                except StateError:
+                    continue  # a damaged look is passed over, so that analysing again repairs what it can
+                break
+        return found
 
     def latest_all(self) -> tuple[Snapshot, ...]:
         """The most recent look at every experiment, by name of the experiment."""

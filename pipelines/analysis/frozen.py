@@ -1,0 +1,137 @@
+"""The plan is frozen at the first analysis after the start; what is changed later is a deviation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from pydantic import JsonValue
+
+from pipelines.definitions.experiments import Experiment
+from pipelines.definitions.experiments import Plan as WrittenPlan
+from pipelines.definitions.metrics import Metric
+from pipelines.definitions.planned import statistical_plan
+from pipelines.store.looks import FrozenPlan, PlanDeviation
+from pipelines.store.snapshot import PlanRecord, Snapshot
+from stats.plan import Plan, deviations
+from stats.plan_parts import Design
+
+DAY = timedelta(days=1)
+_WORDS_ONLY = {"label", "description", "owner", "unit_label"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanInForce:
+    """What a look is judged by.
+
+    Attributes
+    ----------
+    experiment
+        The definition, with its `[plan]` as it was frozen.
+    plan
+        The Plan of the statistics, with the planned end as it was frozen.
+    frozen
+        What was frozen, and when; None before the start.
+    deviations
+        What was changed since.
+    start, end
+        Planned start and end, as they were frozen.
+    """
+
+    experiment: Experiment
+    plan: Plan
+    frozen: FrozenPlan | None
+    deviations: tuple[PlanDeviation, ...]
+    start: datetime
+    end: datetime
+
+    @property
+    def sequential(self) -> bool:
+        """Whether the design allows looks before the end."""
+        return self.plan.resolved_design is not Design.FIXED
+
+
+def plan_in_force(
+    experiment: Experiment, metrics: Mapping[str, Metric], previous: Snapshot | None, *, now: datetime
+) -> PlanInForce:
+    """The plan that this look is judged by: the frozen one, from the first analysis after the start on.
+
+    Parameters
+    ----------
+    previous
+        The look before, which holds what was frozen.
+    """
+    content = _content(experiment, metrics)
+    frozen = None if previous is None else previous.frozen_plan
+    if frozen is None and experiment.phase(now) != "planned":
+        frozen = FrozenPlan(
+            frozen_at=now,
+            hash=_hash(content),
+            content=content,
+            plan=experiment.plan.model_dump(mode="json", exclude_defaults=True),
+            start=experiment.start,
+            end=experiment.end,
+        )
+    if frozen is None:
+        plan = statistical_plan(experiment, _directions(metrics))
+        return PlanInForce(
+            experiment=experiment, plan=plan, frozen=None, deviations=(), start=experiment.start, end=experiment.end
+        )
+    kept = experiment.model_copy(update={"plan": WrittenPlan.model_validate(frozen.plan)})
+    return PlanInForce(
+        experiment=kept,
+        plan=statistical_plan(kept, _directions(metrics), days=(frozen.end - frozen.start) / DAY),
+        frozen=frozen,
+        deviations=tuple(
+            PlanDeviation(field=each.field, planned=each.planned, now=each.now)
+            for each in deviations(frozen.content, content)
+        ),
+        start=frozen.start,
+        end=frozen.end,
+    )
+
+
+def plan_record(plan: Plan) -> PlanRecord:
+    """The plan as a snapshot keeps it."""
+    record = PlanRecord(
+        alpha=plan.alpha,
+        power=plan.power,
+        minimum_effect=plan.minimum_effect,
+        design=plan.resolved_design.value,
+        relative=plan.relative,
+        units=plan.units,
+    )
+    if plan.resolved_design is not Design.GROUP_SEQUENTIAL:
+        return record
+    return replace(record, looks=plan.planned_looks, reserve=plan.kept_back, spending=plan.spending.family)
+
+
+def _directions(metrics: Mapping[str, Metric]) -> dict[str, str]:
+    return {name: metric.better for name, metric in metrics.items()}
+
+
+def _content(experiment: Experiment, metrics: Mapping[str, Metric]) -> dict[str, JsonValue]:
+    """Everything that was decided, in plain values, one entry per thing that can be changed by itself."""
+    content: dict[str, JsonValue] = {
+        f"plan.{name}": value for name, value in sorted(experiment.plan.model_dump(mode="json").items())
+    }
+    content["start"], content["end"] = experiment.start.isoformat(), experiment.end.isoformat()
+    content["control"] = experiment.control
+    content["unit"] = experiment.unit
+    for variant in experiment.variants:
+        content[f"variants.{variant.name}.share"] = float(variant.share)
+    content["success"] = list(experiment.success)
+    content["guardrails"] = {each.metric: float(each.margin) for each in experiment.guardrails}
+    content["secondary"] = list(experiment.secondary)
+    for name in experiment.metric_names:
+        table = metrics[name].model_dump(mode="json", exclude=_WORDS_ONLY | {"name"})
+        content |= {f"metrics.{name}.{key}": value for key, value in sorted(table.items())}
+    return content
+
+
+def _hash(content: Mapping[str, JsonValue]) -> str:
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()

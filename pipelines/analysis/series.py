@@ -1,0 +1,133 @@
+"""The cumulative effect of each comparison, day by day, with the interval that holds under the plan."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from pipelines.analysis.daily import DailyValues
+from pipelines.analysis.sequential import Look
+from pipelines.definitions.metrics import Metric, RatioMetric
+from pipelines.store.looks import SeriesPoint
+from pipelines.store.snapshot import Comparison, MetricResult
+from stats.effect import Effect, infer
+from stats.means import welch
+from stats.moments import Moments
+from stats.plan_checks import LEAST_GAP
+from stats.plan_looks import planned_looks
+from stats.plan_parts import Design
+from stats.ratios import linearise
+from stats.status import FloatArray
+
+
+def with_series(
+    look: Look, daily: DailyValues | None, metric: Metric, moments: Mapping[str, Moments], result: MetricResult
+) -> MetricResult:
+    """The result with its effect over time.
+
+    Parameters
+    ----------
+    moments
+        Moments of every variant at this analysis: what the last day comes to.
+
+    Notes
+    -----
+    Between the looks of a group-sequential design the series ends at the look before, as the numbers do.
+    """
+    design = look.force.plan.resolved_design
+    if daily is None or (design is Design.GROUP_SEQUENTIAL and not look.taken):
+        return result
+    variants = [look.force.experiment.control, *(each.treatment for each in result.comparisons)]
+    over_time = {}
+    for name in variants:
+        of_days = daily.moments(metric, name, origin=moments[name].mean)
+        over_time[name] = linearise(of_days, (0, 1)) if isinstance(metric, RatioMetric) else of_days
+    control = variants[0]
+    comparisons = []
+    for each in result.comparisons:
+        effect = _ending_exactly(welch(over_time[control], over_time[each.treatment]), metric, moments, control, each)
+        units = daily.units[control] + daily.units[each.treatment]
+        all_units = np.sum([daily.units[name] for name in daily.variants], axis=0)
+        series = _points(look, result.role, each, effect, days=daily.days, units=units, all_units=all_units)
+        comparisons.append(replace(each, series=series))
+    return replace(result, comparisons=tuple(comparisons))
+
+
+def _ending_exactly(
+    effect: Effect, metric: Metric, moments: Mapping[str, Moments], control: str, comparison: Comparison
+) -> Effect:
+    """The last day is the analysis itself, to the last digit: sums over days round differently from sums over units."""
+    pair = [moments[control], moments[comparison.treatment]]
+    if isinstance(metric, RatioMetric):
+        pair = [linearise(each, (0, 1)) for each in pair]
+    total = welch(*pair)
+    value, se, df, status = effect.value.copy(), effect.se.copy(), effect.df.copy(), effect.status.copy()
+    value[-1], se[-1], df[-1], status[-1] = total.value, total.se, total.df, total.status
+    return replace(effect, value=value, se=se, df=df, status=status)
+
+
+def _points(
+    look: Look,
+    role: str,
+    comparison: Comparison,
+    effect: Effect,
+    *,
+    days: FloatArray,
+    units: FloatArray,
+    all_units: FloatArray,
+) -> tuple[SeriesPoint, ...]:
+    alone = infer(effect, confidence=comparison.confidence)
+    low, high = _valid(look, role, comparison, effect, days=days, units=all_units)
+    usable = effect.usable
+    return tuple(
+        SeriesPoint(
+            day=float(days[day]),
+            units=int(units[day]),
+            estimate=_number(effect.value[day]) if usable[day] else None,
+            low=_number(alone.low[day]),
+            high=_number(alone.high[day]),
+            valid_low=_number(low[day]),
+            valid_high=_number(high[day]),
+        )
+        for day in range(days.size)
+    )
+
+
+def _valid(
+    look: Look, role: str, comparison: Comparison, effect: Effect, *, days: FloatArray, units: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Ends of the interval that holds under the plan at each day; NaN where it allows none."""
+    low, high = np.full(days.size, np.nan), np.full(days.size, np.nan)
+    plan, design = look.force.plan, look.force.plan.resolved_design
+    if design is Design.FIXED:
+        if look.at >= look.force.experiment.end:
+            low[-1], high[-1] = _open(comparison.low), _open(comparison.high)
+    elif design is Design.GROUP_SEQUENTIAL:
+        for taken in comparison.looks:
+            here = np.flatnonzero(np.abs(days - taken.day) <= LEAST_GAP)
+            low[here], high[here] = _open(taken.low), _open(taken.high)
+    elif comparison.planned_information is not None or plan.units is not None:
+        usable = effect.usable & (units > 0)
+        if usable.any():
+            found = planned_looks(
+                plan,
+                role,
+                Effect.of(effect.value[usable], effect.se[usable], effect.df[usable]),
+                days=days[usable],
+                units=None if plan.units is None else units[usable],
+                planned_information=comparison.planned_information,
+            )
+            low[usable], high[usable] = found.low, found.high
+            low[-1], high[-1] = _open(comparison.low), _open(comparison.high)
+    return low, high
+
+
+def _open(end: float | None) -> float:
+    return math.nan if end is None else end
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

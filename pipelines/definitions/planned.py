@@ -1,0 +1,108 @@
+"""From the plan people write to the Plan the statistics follow; what it refuses, as a mistake in the file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from pipelines.definitions.problems import Location, Mistake
+
+if TYPE_CHECKING:
+    from pipelines.definitions.experiments import Experiment
+    from stats.plan import Plan
+
+_DAY = timedelta(days=1)
+_NUMBERS = ("minimum_effect", "alpha", "power", "units", "reserve")
+
+
+def statistical_plan(experiment: Experiment, better: Mapping[str, str], *, days: float | None = None) -> Plan:
+    """The Plan of an experiment, which gives bounds, levels and sample size.
+
+    Parameters
+    ----------
+    better
+        Good direction of each success metric and guardrail, ``"higher"`` or ``"lower"``.
+    days
+        Planned duration; from start to end unless given.
+
+    Raises
+    ------
+    PlanError
+        If the plan cannot be kept.
+    """
+    from stats.group_sequential.spending import Spending
+    from stats.plan import Arm, Guardrail, Plan, SuccessMetric
+    from stats.plan_parts import Design
+
+    written = experiment.plan
+    return Plan(
+        minimum_effect=written.minimum_effect,
+        relative=written.relative,
+        alpha=written.alpha,
+        power=written.power,
+        success=tuple(SuccessMetric(name=name, better=better[name]) for name in experiment.success),
+        guardrails=tuple(
+            Guardrail(name=each.metric, margin=each.margin, better=better[each.metric])
+            for each in experiment.guardrails
+        ),
+        arms=tuple(Arm(name=each.name, share=each.share) for each in experiment.variants if each.share > 0),
+        control=experiment.control,
+        design=Design(written.design),
+        end=(experiment.end - experiment.start) / _DAY if days is None else days,
+        looks=written.looks,
+        units=written.units,
+        reserve=written.reserve,
+        spending=Spending(family=written.spending, parameter=written.spending_parameter),
+    )
+
+
+def plan_mistakes(table: Mapping[str, Any]) -> Iterator[Mistake]:
+    """What cannot be kept in the plan of an experiment; fields that are missing or of a wrong type are passed over.
+
+    Arms and metrics are checked where they are written, so the plan is tried on two arms and one metric.
+    """
+    written = table.get("plan")
+    if not isinstance(written, Mapping) or not _is_number(written.get("minimum_effect")):
+        return
+    start, end = table.get("start"), table.get("end")
+    if not (isinstance(start, datetime) and isinstance(end, datetime) and start.tzinfo and end.tzinfo and end > start):
+        return
+    from stats.errors import OutOfRangeError
+    from stats.group_sequential.spending import Spending
+    from stats.plan import Plan, SuccessMetric
+    from stats.plan_parts import Design, PlanError
+
+    looks = written.get("looks", ())
+    values = {name: written[name] for name in _NUMBERS if _is_number(written.get(name))}
+    if isinstance(looks, list | tuple) and all(_is_number(day) for day in looks):
+        values["looks"] = tuple(float(day) for day in looks)
+    if written.get("design") in tuple(Design):
+        values["design"] = Design(written["design"])
+    elif "design" not in written:
+        values["design"] = Design.FIXED
+    try:
+        Plan(success=(SuccessMetric(name="metric"),), end=(end - start) / _DAY, **values)
+    except PlanError as error:
+        yield Mistake(location=_location(error.field), value=error.value, message=f"cannot be kept: {error.reason}")
+    family, parameter = written.get("spending", "lan_demets_obrien_fleming"), written.get("spending_parameter")
+    if not isinstance(family, str) or not (parameter is None or _is_number(parameter)):
+        return
+    try:
+        Spending(family=family, parameter=parameter)
+    except OutOfRangeError as error:
+        where = "spending_parameter" if error.name == "parameter" else "spending"
+        yield Mistake(location=("plan", where), value=written.get(where), message=f"must be {error.expected}")
+
+
+def _location(field: str) -> Location:
+    """Where in the file a field of the Plan stands: ``looks[1]`` is ``("plan", "looks", 1)``."""
+    if field == "end":
+        return ("end",)
+    name, _, position = field.partition("[")
+    return ("plan", name, int(position[:-1])) if position else ("plan", name)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
