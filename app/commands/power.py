@@ -159,10 +159,12 @@ def _plan(
 ) -> Plan:
     """One metric stands for all: the others share its alpha, and the guardrails its beta."""
     from stats.decision import error_rates
-    from stats.plan import Arm, Design, Guardrail, Plan, SuccessMetric
+    from stats.plan import Arm, Design, Guardrail, Plan, PlanError, SuccessMetric
     from stats.plan_price import UNKNOWN_DAYS
 
     metrics, guardrails = counts
+    if margin is None and metrics < 1:
+        raise PlanError("success_metrics", metrics, "at least one success metric has to find the effect")
     each = error_rates(alpha=alpha, power=power, success_metrics=metrics, guardrails=guardrails).power_each
     shared: dict[str, Any] = {
         "alpha": alpha,
