@@ -43,7 +43,7 @@ bench: export PIP_CONSTRAINT := constraints.txt
 bench: export PIP_BUILD_CONSTRAINT := constraints.txt
 bench: environment
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,bench]"
-	for file in tests/bench/*.py; do $(BIN)/python -P $$file; done
+	for file in tests/bench/*.py; do $(BIN)/python -P $$file || exit 1; done
 
 # Writes constraints.txt anew from the newest releases: names and versions only, no addresses.
 constraints:

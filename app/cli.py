@@ -15,7 +15,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from app.commands import analysis, dashboards, definitions, demos, diagnosis, ingestion, reports, workspaces
+from app.commands import (
+    analysis,
+    dashboards,
+    definitions,
+    demos,
+    diagnosis,
+    ingestion,
+    plan,
+    power,
+    reports,
+    workspaces,
+)
 from app.commands.session import FAILED, WRONG_USAGE, Session, say
 from pipelines.errors import PipelineError, UsageError
 from stats.errors import StatsError
@@ -62,6 +73,8 @@ for name, command in (
     ("schema", definitions.schema),
     ("analyze", analysis.analyze),
     ("results", analysis.results),
+    ("power", power.power),
+    ("plan", plan.plan),
     ("dashboard", dashboards.dashboard),
     ("doctor", diagnosis.doctor),
 ):

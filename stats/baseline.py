@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import Self
 
-from stats.errors import OutOfRangeError, StatsError
+from stats.errors import OutOfRangeError, StatsError, check_choice
 from stats.moments import Moments
+from stats.power import VARIANCES
 from stats.ratios import linearise
 from stats.status import Status
 
@@ -31,6 +32,9 @@ class Baseline:
     design_effect
         Factor on the variance from randomising clusters of units, positive; 1 where the unit itself is randomised.
         See `stats.sample_size.design_effect`.
+    convention
+        Variance of a proportion under the null hypothesis: ``"unpooled"``, ``"pooled"``, ``"arcsine"`` or
+        ``"evan_miller"``, see `stats.sample_size.sample_size_proportions`.
     """
 
     kind: str
@@ -38,6 +42,7 @@ class Baseline:
     sd: float
     correlation: float = 0.0
     design_effect: float = 1.0
+    convention: str = "unpooled"
 
     def __post_init__(self) -> None:
         """Refuse what no metric can have."""
@@ -52,6 +57,7 @@ class Baseline:
                 raise OutOfRangeError(name, value, "a positive number")
         if not -1.0 < self.correlation < 1.0:
             raise OutOfRangeError("correlation", self.correlation, "strictly between -1 and 1")
+        check_choice("convention", self.convention, VARIANCES)
 
     @classmethod
     def of_mean(cls, mean: float, sd: float) -> Self:

@@ -18,6 +18,8 @@ from stats.shrinkage import ShrunkEffects, empirical_bayes
 from stats.status import FloatArray, Status, StatusArray, where_status, worst
 from stats.tails import chi2_upper_log
 
+_ROUNDING = 1e-24
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SegmentHeterogeneity:
@@ -250,7 +252,9 @@ def novelty_trend(
         residual = np.where(studies.there, weights * rest * rest, 0.0).sum(axis=-1)
         error = np.sqrt(1.0 / spread)
     scale = studies.scale[..., 0]
-    still = where_status(~(spread > 0) & (studies.status == Status.OK), Status.INSUFFICIENT_DATA)
+    # Times that are all the same leave a spread of rounding.
+    moving = spread > _ROUNDING * (weights * at * at).sum(axis=-1)
+    still = where_status(~moving & (studies.status == Status.OK), Status.INSUFFICIENT_DATA)
     status = worst(studies.status, still, where_status(~known.all(axis=-1), Status.INVALID_INPUT))
     effect = Effect.of(
         np.where(status == Status.OK, slope * scale, np.nan),

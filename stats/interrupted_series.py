@@ -90,8 +90,9 @@ def interrupted_time_series(
     ``y = b0 + b1 t + level * after + slope * after * (t - intervention)`` with t = 1, 2, ...: Wagner et al. (2002),
     Journal of Clinical Pharmacy and Therapeutics 27:299-309, so `level` is the jump at the last period before and
     `effect_after` (1) the effect in the first period after. Newey and West (1987), Econometrica 55:703-708, equation
-    5; the lag's rule is Newey and West (1994). Newey-West intervals cover too rarely in short series (about 88 % for
-    95 % with 48 values and autocorrelation 0.3); see `interrupted_time_series_ar1`. Nothing here rules out another
+    5; the lag's rule is Newey and West (1994). Newey-West intervals cover too rarely in series of any
+    usual length (at autocorrelation 0.3 about 83 % for 95 % with 48 values, 90 % with 200): prefer
+    `interrupted_time_series_ar1`. Nothing here rules out another
     change at the same time: a comparison series does (`difference_in_differences`).
 
     Examples
@@ -142,7 +143,8 @@ def interrupted_time_series_ar1(series: npt.ArrayLike, intervention: int, *, met
     -----
     Generalised least squares: Prais and Winsten (1954), Cowles Commission Discussion Paper 383; restricted likelihood
     Cooper and Thompson (1977), Biometrika 64:625-628. The highest of several maxima is found on a grid. The standard
-    errors take the autocorrelation as known, so intervals cover a little too rarely in short series.
+    errors take the autocorrelation as known: at autocorrelation 0.3 the REML intervals cover 92 % for 95 % with 48
+    values and 94 % with 200, the other two methods 90 % and 93 %.
 
     Examples
     --------

@@ -211,25 +211,25 @@ def choose_design(plan: Plan, enrolment: Enrolment | None = None) -> DesignChoic
     """
     design, when = plan.resolved_design, schedule(plan, enrolment)
     cost = design_cost(plan, _first_role(plan), when=when)
-    chosen = "Asked for" if plan.design is not Design.AUTO else "Chosen"
+    name = design.value.replace("_", "-")
+    chosen = f"Chosen: {name}, because" if plan.design is Design.AUTO else f"Asked for: {name};"
+    average = f"{_than(cost.expected_h1)} on average if the minimum effect is there"
     if design is Design.FIXED:
         reason = (
-            f"{chosen}: results are judged once, on day {plan.end:g}. No design needs fewer units, but a look before "
-            "the end proves nothing."
+            f"{chosen} results are judged once, at the planned end. No design needs fewer units at most, but a look "
+            "before the end proves nothing."
         )
     elif design is Design.ALWAYS_VALID:
-        why = "no end is planned" if plan.end is None else "results hold at every look, whatever the end becomes"
+        why = "no end is planned" if plan.end is None else "results are to hold whatever becomes of the end"
         reason = (
-            f"{chosen}: {why}, so every look has to hold by itself. That needs up to {_more(cost.inflation)} units "
-            f"than a single look, {_than(cost.expected_h1)} on average if the minimum effect is there."
+            f"{chosen} {why}. Every look has to hold by itself: that needs up to {_more(cost.inflation)} units than a "
+            f"single look, {average}."
         )
     else:
-        open_end = replace(plan, design=Design.ALWAYS_VALID, reserve=None)
-        other = design_cost(open_end, _first_role(plan), when=when)
+        other = design_cost(replace(plan, design=Design.ALWAYS_VALID, reserve=None), _first_role(plan), when=when)
         reason = (
-            f"{chosen}: results are read {len(when.days)} times and the end is planned for day {plan.end:g}. That "
-            f"needs at most {_more(cost.inflation)} units than a single look at the end, and "
-            f"{_than(cost.expected_h1)} on average if the minimum effect is there; an always-valid design would need "
+            f"{chosen} results are read {len(when.days)} times up to a planned end. That needs at most "
+            f"{_more(cost.inflation)} units than a single look there, and {average}; an always-valid design would need "
             f"up to {_more(other.inflation)}."
         )
     return DesignChoice(design=design, reason=reason)
@@ -240,9 +240,9 @@ def _first_role(plan: Plan) -> str:
 
 
 def _more(multiple: float) -> str:
-    return f"{100.0 * (multiple - 1.0):.0f} % more"
+    return f"{100.0 * (multiple - 1.0):.0f}% more"
 
 
 def _than(multiple: float) -> str:
     change = 100.0 * (multiple - 1.0)
-    return f"{abs(change):.0f} % {'more' if change > 0 else 'fewer'}"
+    return f"{abs(change):.0f}% {'more' if change > 0 else 'fewer'}"

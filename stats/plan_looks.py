@@ -21,7 +21,6 @@ from stats.plan_bounds import (
     plan_progress,
     spending_bounds,
 )
-from stats.plan_checks import LEAST_GAP
 from stats.plan_parts import Design
 from stats.sequential.mixture import mixture_log_e
 from stats.status import BoolArray, FloatArray, StatusArray
@@ -115,50 +114,82 @@ def planned_looks(
     at = check_days(days)
     if effect.value.shape != at.shape:
         raise OutOfRangeError("effect", effect.value.shape, f"one cell for each of the {at.size} looks")
-    usable = effect.usable
-    information = _carried(effect.information, usable)
+    entered = None if units is None else np.atleast_1d(np.asarray(units, np.float64))
+    if entered is not None and entered.shape != at.shape:
+        raise OutOfRangeError("units", units, f"one number for each of the {at.size} looks")
+    # A look at which the data allow no estimate is none: the others do not pay for it.
+    here = np.flatnonzero(effect.usable)
+    if here.size == 0:
+        return _expanded(None, here, effect, at, plan, role)
+    held = _held(
+        _Looks(
+            plan=plan,
+            role=role,
+            days=at[here],
+            information=effect.information[here],
+            units=None if entered is None else entered[here],
+            planned_information=planned_information,
+        ),
+        effect.value[here],
+        effect.se[here],
+        effect.df[here],
+    )
+    return _expanded(held, here, effect, at, plan, role)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Held:
+    """What the usable looks say."""
+
+    low: FloatArray
+    high: FloatArray
+    bounds: LookBounds
+    p_value: float
+
+
+def _held(looks: _Looks, value: FloatArray, se: FloatArray, df: FloatArray) -> _Held:
     bounds = look_bounds(
-        plan, role, days=at, information=information, units=units, planned_information=planned_information
+        looks.plan,
+        looks.role,
+        days=looks.days,
+        information=looks.information,
+        units=looks.units,
+        planned_information=looks.planned_information,
     )
-    se, df = np.where(usable, effect.se, np.nan), np.where(usable, effect.df, np.nan)
     tail = special.ndtr(-bounds.critical)
-    with np.errstate(invalid="ignore"):
-        reach = np.where(tail > 0, t_quantile(np.where(tail > 0, tail, 0.25), df), np.inf) * se
-    low, high = effect.value - reach, effect.value + reach
-    low, high = _cut(low, high, bounds)
-    judged = bounds.judged & usable
-    reasons = tuple(
-        reason or ("" if fine else "the data allow no estimate at this look")
-        for reason, fine in zip(bounds.reasons, usable.tolist(), strict=True)
-    )
-    p = float("nan")
-    if judged[-1]:
-        context = _Looks(plan, role, at, information, units, planned_information, bounds)
-        p = context.p_value(effect.value / se, df)
+    reach = np.where(tail > 0, t_quantile(np.where(tail > 0, tail, 0.25), df), np.inf) * se
+    low, high = _cut(value - reach, value + reach, bounds)
+    p = looks.p_value(bounds, value / se, df) if bounds.judged[-1] else float("nan")
+    return _Held(low=low, high=high, bounds=bounds, p_value=p)
+
+
+def _expanded(
+    held: _Held | None, here: npt.NDArray[np.intp], effect: Effect, days: FloatArray, plan: Plan, role: str
+) -> PlannedLooks:
+    """All looks again, those without an estimate among them."""
+    low, high = np.full(days.size, np.nan), np.full(days.size, np.nan)
+    critical, confidence = np.full(days.size, np.inf), np.ones(days.size)
+    judged, validity = np.zeros(days.size, np.bool_), [plan.resolved_design] * days.size
+    reasons = ["the data allow no estimate at this look"] * days.size
+    if held is not None:
+        low[here], high[here], judged[here] = held.low, held.high, held.bounds.judged
+        critical[here], confidence[here] = held.bounds.critical, held.bounds.confidence
+        for place, look in enumerate(here.tolist()):
+            validity[look], reasons[look] = held.bounds.validity[place], held.bounds.reasons[place]
     return PlannedLooks(
-        days=at,
+        days=days,
         value=effect.value,
         low=low,
         high=high,
-        critical=bounds.critical,
-        confidence=bounds.confidence,
-        validity=bounds.validity,
+        critical=critical,
+        confidence=confidence,
+        validity=tuple(validity),
         judged=judged,
-        reasons=reasons,
-        p_value=p,
+        reasons=tuple(reasons),
+        p_value=held.p_value if held is not None and judged[-1] else float("nan"),
         level=plan.level(role),
         status=effect.status,
     )
-
-
-def _carried(information: FloatArray, usable: BoolArray) -> FloatArray:
-    """Information with unusable looks set to that of the look before them, or next to nothing at the start."""
-    result, latest = np.array(information), float(information[usable].min(initial=np.inf)) * LEAST_GAP
-    latest = latest if np.isfinite(latest) else 1.0
-    for look in range(result.size):
-        latest = float(information[look]) if usable[look] else latest
-        result[look] = latest
-    return result
 
 
 def _cut(low: FloatArray, high: FloatArray, bounds: LookBounds) -> tuple[FloatArray, FloatArray]:
@@ -173,41 +204,41 @@ def _cut(low: FloatArray, high: FloatArray, bounds: LookBounds) -> tuple[FloatAr
     return low, high
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Looks:
-    """The looks so far, for the p-value of the latest."""
+    """Looks with an estimate, all that bounds and p-values follow from."""
 
     plan: Plan
     role: str
     days: FloatArray
     information: FloatArray
-    units: npt.ArrayLike | None
+    units: FloatArray | None
     planned_information: float | None
-    bounds: LookBounds
 
-    def p_value(self, statistic: FloatArray, df: FloatArray) -> float:
+    def p_value(self, bounds: LookBounds, statistic: FloatArray, df: FloatArray) -> float:
+        """Smallest level of the comparison at which the latest look excludes no effect."""
         log_p = LOG_2 + t_upper_log(np.abs(statistic), df)
-        kept = self.plan.kept_back
-        planned = self.bounds.planned
+        last, kept = bounds.planned - 1, self.plan.kept_back
+        overrun = bounds.planned < self.days.size
         p = 1.0
-        if self.bounds.judged[planned - 1] and np.isfinite(log_p[planned - 1]):
-            p = min(p, self._within(float(log_p[planned - 1])) / (1.0 - kept))
-        if self.bounds.validity[-1] is Design.ALWAYS_VALID:
-            alpha = self.plan.level(self.role) * (kept if planned < self.days.size else 1.0)
-            entered = None if self.units is None else np.atleast_1d(np.asarray(self.units, np.float64))[-1:]
-            ratio = mixture_ratio(self.plan, alpha, self.information[-1:], entered, self.planned_information)
-            z = -special.ndtri_exp(log_p[-1] - LOG_2)
-            late = float(np.exp(min(0.0, -float(mixture_log_e(z, ratio)[0]))))
-            p = min(p, late / (kept if planned < self.days.size else 1.0))
+        if bounds.judged[last] and self.plan.resolved_design is not Design.ALWAYS_VALID:
+            p = min(p, self._within(float(log_p[last]), bounds.planned) / (1.0 - kept))
+        if bounds.validity[-1] is Design.ALWAYS_VALID:
+            share = kept if overrun else 1.0
+            alpha = self.plan.level(self.role) * share
+            units = None if self.units is None else self.units[-1:]
+            ratio = mixture_ratio(self.plan, alpha, self.information[-1:], units, self.planned_information)
+            z = -special.ndtri_exp(float(log_p[-1]) - LOG_2)
+            p = min(p, float(np.exp(min(0.0, -float(mixture_log_e(z, ratio)[0])))) / share)
         return p
 
-    def _within(self, log_p: float) -> float:
-        """Smallest level at which the latest planned look rejects."""
-        if self.plan.resolved_design is not Design.GROUP_SEQUENTIAL:
-            return float(np.exp(log_p)) if self.plan.resolved_design is Design.FIXED else 1.0
-        units = None if self.units is None else np.atleast_1d(np.asarray(self.units, np.float64))
-        progress = plan_progress(self.plan, self.days, units)[: self.bounds.planned]
-        information = self.information[: self.bounds.planned]
+    def _within(self, log_p: float, planned: int) -> float:
+        """Smallest level, over the planned looks alone, at which the latest of them rejects."""
+        if self.plan.resolved_design is Design.FIXED:
+            return float(np.exp(log_p))
+        units = None if self.units is None else self.units[:planned]
+        progress = plan_progress(self.plan, self.days[:planned], units)
+        information = self.information[:planned]
 
         def excess(log_alpha: float) -> float:
             critical, _ = spending_bounds(self.plan, float(np.exp(log_alpha)), information, progress)
@@ -217,6 +248,6 @@ class _Looks:
         smallest = max(log_p, _LEAST_LOG_P)
         if smallest >= largest or excess(largest) <= 0:
             return 1.0
-        return float(
-            np.exp(smallest if excess(smallest) >= 0 else uniroot(excess, smallest, largest, tolerance=_P_ACCURACY))
-        )
+        if excess(smallest) >= 0:
+            return float(np.exp(smallest))
+        return float(np.exp(uniroot(excess, smallest, largest, tolerance=_P_ACCURACY)))

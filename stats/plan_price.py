@@ -88,7 +88,10 @@ def price_of_peeking(
     >>> [round(p.maximum) for p in price.prices], round(price.false_positives, 2)
     ([29496, 31891, 50802], 0.27)
     """
-    closed = plan if plan.end is not None else replace(plan, end=_end(plan, baselines, enrolment), looks=())
+    closed = plan
+    if plan.end is None:
+        end = fitting_end(plan, baselines, enrolment)
+        closed = replace(plan, end=end if np.isfinite(end) else UNKNOWN_DAYS, looks=())
     designs = (Design.FIXED, Design.GROUP_SEQUENTIAL, Design.ALWAYS_VALID)
     prices = tuple(_price(_under(closed, design), baselines, enrolment) for design in designs)
     when = schedule(_under(closed, Design.GROUP_SEQUENTIAL), enrolment)
@@ -135,16 +138,49 @@ def _price(plan: Plan, baselines: Mapping[str, Baseline], enrolment: Enrolment |
     )
 
 
-def _end(plan: Plan, baselines: Mapping[str, Baseline], enrolment: Enrolment | None) -> float:
-    """Days an open-ended experiment would be planned for with an end: until its units have entered, read daily."""
+def fitting_end(
+    plan: Plan, baselines: Mapping[str, Baseline], enrolment: Enrolment | None = None, *, looks: int | None = None
+) -> float:
+    """Whole days after which a planned end has the units it needs.
+
+    Parameters
+    ----------
+    plan, baselines
+        As for `stats.plan_size.size_plan`; the plan's own end and looks do not count, an open end becomes that of a
+        group-sequential design.
+    enrolment
+        How units arrive; without it 28 days.
+    looks
+        Number of even looks up to the end; daily ones unless given.
+
+    Returns
+    -------
+    float
+        Infinite where the units never arrive.
+    """
     if enrolment is None:
         return UNKNOWN_DAYS
-    days = UNKNOWN_DAYS
+    start, days, tried = plan, UNKNOWN_DAYS, set[float]()
+    if plan.end is None:
+        start = replace(plan, end=days, looks=(), design=Design.GROUP_SEQUENTIAL)
     for _ in range(_ROUNDS):
-        closed = replace(plan, design=Design.GROUP_SEQUENTIAL, end=days, looks=(), reserve=None)
-        size = size_plan(closed, baselines, enrolment)
+        size = size_plan(with_end(start, days, looks=looks), baselines, enrolment)
         needed = float(enrolment.day_reaching(size.needs_most.maximum))
-        if not np.isfinite(needed) or abs(np.ceil(needed) - days) < 1.0:
+        if not np.isfinite(needed):
+            return needed
+        fitting = max(float(np.ceil(needed * (1.0 - 1e-9))), 1.0)
+        # More looks need more units: where two ends call for each other, the later one is enough.
+        if fitting == days or (fitting < days and fitting in tried):
             break
-        days = max(float(np.ceil(needed)), 1.0)
+        tried.add(days)
+        days = fitting
     return days
+
+
+def with_end(plan: Plan, end: float, *, looks: int | None = None) -> Plan:
+    """The same plan with that end, in days, and a number of even looks up to it; daily ones unless given."""
+    if plan.design is Design.FIXED:
+        return replace(plan, end=end, looks=())
+    even = () if looks is None else tuple((end * np.arange(1, looks + 1) / looks).tolist())
+    reserve = None if plan.resolved_design is Design.ALWAYS_VALID else plan.reserve
+    return replace(plan, end=end, looks=even, reserve=reserve)

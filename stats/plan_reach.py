@@ -95,7 +95,14 @@ def _minimum(plan: Plan, comparison: Comparison, total: FloatArray, when: Schedu
     if baseline.kind == "proportion":
         direction = "increase" if metric.better == "higher" else "decrease"
         n = control / baseline.variance_factor
-        return np.abs(minimum_effect_proportions(baseline.mean, n, direction=direction, **options)) / base
+        return (
+            np.abs(
+                minimum_effect_proportions(
+                    baseline.mean, n, direction=direction, variance=baseline.convention, **options
+                )
+            )
+            / base
+        )
     enough = control * (1.0 + comparison.allocation) > 2.0 + 1e-9
     found = minimum_effect_means(spread, np.where(enough, control, 2.0), reference=t_or_normal(baseline), **options)
     return np.where(enough, found / base, np.nan)

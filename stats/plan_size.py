@@ -220,7 +220,8 @@ def _fixed(plan: Plan, comparison: Comparison) -> SampleSize:
         return sample_size_noninferiority_means(metric.margin, spread, better=metric.better, **one_sided)
     two_sided: dict[str, Any] = {"alpha": level, "allocation": comparison.allocation, "power": power}
     if baseline.kind == "proportion":
-        return _scaled(sample_size_proportions(baseline.mean, baseline.mean + effect, **two_sided), factor)
+        size = sample_size_proportions(baseline.mean, baseline.mean + effect, variance=baseline.convention, **two_sided)
+        return _scaled(size, factor)
     return sample_size_means(abs(effect), spread, reference=t_or_normal(baseline), **two_sided)
 
 

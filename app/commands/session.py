@@ -71,6 +71,18 @@ def opened_warehouse(workspace: Workspace, *, read_only: bool = False) -> Iterat
         yield warehouse
 
 
+@contextmanager
+def refusing() -> Iterator[None]:
+    """What statistics refuse is wrong usage here: the field, the reason, and exit code 2."""
+    from stats.errors import StatsError
+
+    try:
+        yield
+    except StatsError as error:
+        say(f"Error: {error}")
+        raise typer.Exit(WRONG_USAGE) from error
+
+
 def say(message: str) -> None:
     """Progress, warnings and errors: stderr."""
     typer.echo(message, err=True)

@@ -39,9 +39,11 @@ def sample_ratio_check(experiment: Experiment, exposed: Exposed) -> HealthCheck:
     shares = [variant.share for variant in experiment.variants]
     counts = [exposed.analysed[name] for name in names]
     result = sample_ratio_test(counts, shares)
-    if result.status not in (Status.OK, Status.IMPOSSIBLE_ARM):
-        return _check("sample_ratio", "pass", "No units in the analysis yet: the split cannot be checked.")
     total = sum(counts)
+    if not total:
+        return _check("sample_ratio", "pass", "No units in the analysis yet: the split cannot be checked.")
+    if result.status not in (Status.OK, Status.IMPOSSIBLE_ARM):
+        return _check("sample_ratio", "pass", "One variant alone was planned to get units: there is no split to check.")
     p_value, log_p = float(result.p_value), float(result.log_p)
     found = ", ".join(f"{name} {percent(n / total)}" for name, n in zip(names, counts, strict=True))
     planned = ", ".join(f"{name} {short_percent(share)}" for name, share in zip(names, shares, strict=True))

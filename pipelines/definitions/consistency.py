@@ -92,15 +92,7 @@ def _variant_mistakes(table: Mapping[str, Any]) -> Iterator[Mistake]:
             nearest=nearest_name(control, names),
         )
     shares = [entry.get("share") for entry in variants]
-    empty = [position for position, share in enumerate(shares) if share == 0]
-    idle = [each for each in empty if variants[each].get("name") == control or len(variants) - len(empty) < 2]
-    for position in idle:
-        yield Mistake(
-            location=("variants", position, "share"),
-            value=shares[position],
-            message="must be greater than 0 here: control and at least one other variant need units to compare",
-        )
-    if not idle and all(_is_share(share) for share in shares):
+    if all(_is_share(share) for share in shares):
         total = math.fsum(share for share in shares if share is not None)
         if abs(total - 1) > SHARE_TOLERANCE:
             yield Mistake(

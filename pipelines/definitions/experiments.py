@@ -116,8 +116,9 @@ class Experiment(Definition):
 
     @property
     def treatments(self) -> tuple[Variant, ...]:
-        """The variants that are compared with control, in order: all others, except those planned to get no units."""
-        return tuple(variant for variant in self.variants if variant.name != self.control and variant.share > 0)
+        """The variants that are compared with control, in order: those planned to get units, or all if none is."""
+        others = tuple(variant for variant in self.variants if variant.name != self.control)
+        return tuple(variant for variant in others if variant.share > 0) or others
 
     @property
     def screen_title(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,17 @@ from pipelines.engine.queries import read_sql
 from pipelines.ingest.columns import EVENT_COLUMNS, EXPOSURE_COLUMNS, Column
 
 Numbers: TypeAlias = np.ndarray[tuple[int], np.dtype[np.int64]]
+
+
+TYPES = {
+    "row_id": pa.int64(),
+    "unit_id": pa.int64(),
+    "event_code": pa.int64(),
+    "row_number": pa.int64(),
+    "moment": pa.timestamp("us"),
+    "value": pa.float64(),
+}
+"""Types of a chunk's columns that are not text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +49,12 @@ class Kind:
     columns: tuple[Column, ...]
     time: str
     kept: tuple[str, ...]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns and types of a chunk."""
+        names = (*self.kept, "raw", "row_number", *(("event_code",) if self.table == "events" else ()))
+        return pa.schema([(name, TYPES.get(name, pa.string())) for name in names])
 
 
 EXPOSURES = Kind(
@@ -85,21 +102,61 @@ class Counts:
         )
 
 
-def store_chunk(connection: DuckDBPyConnection, kind: Kind, chunk: pa.Table, batch: Batch) -> Counts:
-    """Store one chunk inside the running transaction; `chunk` has a `row_number`, and ids only where no reason."""
-    connection.register("chunk", chunk)
-    try:
+class Slot:
+    """A table under one name whose rows change; SQL that names it reads the rows it holds then.
+
+    A table that is registered anew inside a transaction stays in memory until the transaction ends.
+    """
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._schema = schema
+        self.clear()
+
+    def fill(self, table: pa.Table) -> None:
+        """Hold these rows from now on."""
+        self._table: pa.Table = table.select(self._schema.names).cast(self._schema)
+
+    def clear(self) -> None:
+        """Let go of the rows and their memory."""
+        self._table = self._schema.empty_table()
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """The rows of the moment, without a copy."""
+        return self._table.__arrow_c_stream__(requested_schema)
+
+
+class Store:
+    """Stores chunks inside the running transaction of a connection; entered before it begins, left after its end."""
+
+    def __init__(self, connection: DuckDBPyConnection, kind: Kind) -> None:
+        self._connection, self._kind = connection, kind
+        self._chunk = Slot(kind.schema)
+        self._duplicates = Slot(pa.schema([("row_number", pa.int64())]))
+
+    def __enter__(self) -> Self:
+        self._connection.register("chunk", self._chunk)
+        self._connection.register("duplicates", self._duplicates)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.unregister("chunk")
+        self._connection.unregister("duplicates")
+
+    def add(self, chunk: pa.Table, batch: Batch) -> Counts:
+        """Store one chunk; it has a `row_number`, and ids only where no reason."""
+        connection, kind = self._connection, self._kind
         if kind is EVENTS:
             chunk = with_event_codes(connection, chunk)
-            connection.register("chunk", chunk)
+            self._chunk.fill(chunk)
         else:
+            self._chunk.fill(chunk)
             connection.execute(read_sql("add_units"))
             collisions = connection.execute(read_sql("colliding_units")).fetchall()
             if collisions:
                 chunk = with_reasons(chunk, collisions)
-                connection.register("chunk", chunk)
+                self._chunk.fill(chunk)
         repeated = _find_duplicates(connection, kind, chunk, batch)
-        connection.register("duplicates", pa.Table.from_arrays([whole_numbers(repeated)], ["row_number"]))
+        self._duplicates.fill(pa.Table.from_arrays([whole_numbers(repeated)], ["row_number"]))
         accepted = _changed(connection, f"accept_{kind.table}", {"batch_id": batch.batch_id})
         rejected, refused = 0, _refused(chunk)
         names = {"batch_id": batch.batch_id, "table_name": kind.table, "source": batch.source}
@@ -107,6 +164,7 @@ def store_chunk(connection: DuckDBPyConnection, kind: Kind, chunk: pa.Table, bat
             rejected = _changed(connection, "reject_rows", names)
         if batch.resolves:
             _changed(connection, "resolve_rejected", {**names, "content_hash": batch.content_hash})
+        self._chunk.clear()
         return Counts(
             read=len(chunk),
             accepted=accepted,
@@ -114,9 +172,6 @@ def store_chunk(connection: DuckDBPyConnection, kind: Kind, chunk: pa.Table, bat
             rejected=rejected,
             rejected_before=refused - rejected,
         )
-    finally:
-        connection.unregister("chunk")
-        connection.unregister("duplicates")
 
 
 def _changed(connection: DuckDBPyConnection, name: str, params: Mapping[str, object]) -> int:

@@ -78,7 +78,7 @@ def match_columns(
 
 def _nearest(names: Sequence[str], found: Sequence[str]) -> str | None:
     for name in names:
-        close = difflib.get_close_matches(name, found, n=1)
+        close = difflib.get_close_matches(name, found, n=1, cutoff=0.5)
         if close:
             return close[0]
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from duckdb import DuckDBPyConnection
 
 from pipelines.engine.queries import read_sql
 from pipelines.engine.warehouse import Warehouse
-from pipelines.ingest.chunks import EVENTS, EXPOSURES, Batch, Counts, Kind, store_chunk, whole_numbers
+from pipelines.ingest.chunks import EVENTS, EXPOSURES, Batch, Counts, Kind, Store, whole_numbers
 from pipelines.ingest.columns import match_columns
 from pipelines.ingest.errors import IngestFailedError, LoadError, SourceError, UnreadableSourceError
 from pipelines.ingest.landing import keep
@@ -28,11 +29,11 @@ Progress = Callable[[str], None]
 
 DEFAULT_SOURCE = "default"
 CHUNK_ROWS = 1_000_000
-CHUNK_BYTES = 64_000_000
+CHUNK_BYTES = 80_000_000
 READ_ROWS = 100_000
 ATTEMPTS = 3
-OURS = (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException)
-"""Mistakes in our SQL, never in a source."""
+OUR_MISTAKES = (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException)
+NOT_THE_SOURCE = (*OUR_MISTAKES, duckdb.OutOfMemoryException, duckdb.InterruptException, duckdb.InternalException)
 READING = (duckdb.Error, pa.ArrowException, OSError, EOFError, zlib.error, UnicodeError)
 
 
@@ -153,7 +154,7 @@ def _load(connection: DuckDBPyConnection, source: Source, order: _Order) -> File
                     source.label, f"reading stopped: {problem}.", "Export or copy it again."
                 ) from error.__cause__
             strict = False
-        except OURS:
+        except OUR_MISTAKES:
             raise
         except (duckdb.TransactionException, duckdb.ConstraintException) as error:
             if attempt == ATTEMPTS:
@@ -169,22 +170,20 @@ def _load_once(connection: DuckDBPyConnection, source: Source, order: _Order, *,
         state, digest = _state(source), content_hash(source)
     except OSError as error:
         raise _ReadError from error
-    connection.execute("BEGIN TRANSACTION")
-    try:
+    with Store(connection, order.kind) as store, _transaction(connection):
         batch = _new_batch(connection, order, digest)
         counts = Counts()
         for chunk in _chunks(connection, source, order, strict=strict):
-            counts += store_chunk(connection, order.kind, chunk, batch)
+            counts += store.add(chunk, batch)
+            del chunk  # its memory is needed for the next one
             if order.progress is not None:
                 order.progress(f"{source.label}: {counts.read:,} rows")
         if _state(source) != state:
             raise UnreadableSourceError(
                 source.label, "it changed while it was being read.", "Load it again when it is complete."
             )
-        refusals = tuple(
-            Refusal(reason=reason, rows=rows, first_row=first)
-            for reason, rows, first in connection.execute(read_sql("refusals"), {"batch_id": batch.batch_id}).fetchall()
-        )
+        found = connection.execute(read_sql("refusals"), {"batch_id": batch.batch_id}).fetchall()
+        refusals = tuple(Refusal(reason=reason, rows=rows, first_row=first) for reason, rows, first in found)
         if order.landed is not None:
             keep(
                 order.landed,
@@ -195,11 +194,19 @@ def _load_once(connection: DuckDBPyConnection, source: Source, order: _Order, *,
                 columns=order.columns,
             )
         _write_ledger(connection, source, order, batch, counts, started=started)
+    return FileSummary(source=source.label, batch_id=batch.batch_id, refusals=refusals, **asdict(counts))
+
+
+@contextmanager
+def _transaction(connection: DuckDBPyConnection) -> Iterator[None]:
+    """All of the block or nothing of it."""
+    connection.execute("BEGIN TRANSACTION")
+    try:
+        yield
         connection.execute("COMMIT")
     except BaseException:
         _roll_back(connection)
         raise
-    return FileSummary(source=source.label, batch_id=batch.batch_id, refusals=refusals, **asdict(counts))
 
 
 def _roll_back(connection: DuckDBPyConnection) -> None:
@@ -261,13 +268,17 @@ def _chunks(connection: DuckDBPyConnection, source: Source, order: _Order, *, st
                 batch = reader.read_next_batch()
             except StopIteration:
                 break
+            except NOT_THE_SOURCE:
+                raise
             except READING as error:
                 raise _ReadError from error
             waiting.append(batch)
             rows, size = rows + len(batch), size + batch.nbytes
+            del batch
             if rows >= CHUNK_ROWS or size >= CHUNK_BYTES:
-                yield _numbered(waiting, number, order)
-                waiting, number, rows, size = [], number + rows, 0, 0
+                full, waiting = waiting, []
+                yield _numbered(full, number, order)
+                number, rows, size = number + rows, 0, 0
         if rows:
             yield _numbered(waiting, number, order)
 
@@ -285,7 +296,7 @@ def _reader(cursor: DuckDBPyConnection, source: Source, order: _Order, *, strict
         rows = source_rows(opened, matched, time=kind.time)
         typed = through_sql(rows, f"cast_{kind.table}", reads="source_rows")
         return with_raw(opened, typed, kind.kept).to_arrow_reader(READ_ROWS)
-    except OURS:
+    except NOT_THE_SOURCE:
         raise
     except READING as error:
         raise _ReadError from error
@@ -293,5 +304,6 @@ def _reader(cursor: DuckDBPyConnection, source: Source, order: _Order, *, strict
 
 def _numbered(batches: list[pa.RecordBatch], first: int, order: _Order) -> pa.Table:
     chunk = pa.Table.from_batches(batches)
+    batches.clear()
     chunk = chunk.append_column("row_number", whole_numbers(np.arange(first, first + len(chunk), dtype=np.int64)))
     return explain_unknown(chunk, order.known) if order.kind is EXPOSURES else chunk

@@ -49,10 +49,10 @@ def test_end_and_looks_decide_what_auto_comes_to(changes, design, looks, reserve
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, ["Chosen", "14 times", "day 14", "% more units", "fewer on average", "always-valid"]),
-        ({"end": None}, ["Chosen", "no end is planned"]),
-        ({"looks": (14,)}, ["Chosen", "once, on day 14"]),
-        ({"design": "always_valid"}, ["Asked for", "every look"]),
+        ({}, ["Chosen: group-sequential", "14 times", "% more units", "fewer on average", "always-valid"]),
+        ({"end": None}, ["Chosen: always-valid", "no end is planned"]),
+        ({"looks": (14,)}, ["Chosen: fixed", "once, at the planned end"]),
+        ({"design": "always_valid"}, ["Asked for: always-valid", "Every look"]),
     ],
 )
 def test_the_choice_says_why_in_a_sentence(changes, words) -> None:

@@ -22,7 +22,7 @@ from stats.margin_sizes import (
 )
 from stats.plan import Arm, Design, Guardrail, Plan, PlanError, SuccessMetric
 from stats.plan_design import schedule
-from stats.plan_price import false_positives, price_of_peeking
+from stats.plan_price import false_positives, fitting_end, price_of_peeking, with_end
 from stats.plan_reach import by_week, plan_minimum_effect, plan_power, power_gap
 from stats.plan_size import size_plan
 from stats.power import power_proportions
@@ -273,3 +273,34 @@ def test_a_handful_of_units_finds_no_effect_a_mean_could_have() -> None:
     assert found[2] > 0
     z = ss.norm.isf(0.025) + ss.norm.ppf(0.8)
     assert found[2] == pytest.approx(z * 25 * math.sqrt(4 / 1000) / 10, rel=0.01)
+
+
+# -- an end that fits ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("design", [*DESIGNS, Design.AUTO])
+@pytest.mark.parametrize("looks", [None, 4])
+def test_the_fitting_end_is_the_first_whole_day_with_enough_units(design: Design, looks: int | None) -> None:
+    traffic = Enrolment.from_daily([3000, 2600, 2400, 2200, 2100, 2000, 1900])
+    end = fitting_end(replace(FIXED, design=design), BASELINES, traffic, looks=looks)
+    plan = with_end(replace(FIXED, design=design), end, looks=looks)
+    assert power_gap(plan, BASELINES, traffic) is None
+    assert power_gap(with_end(plan, end - 2, looks=looks), BASELINES, traffic) is not None
+    assert len(plan.planned_looks) == (1 if design is Design.FIXED else looks or end)
+
+
+def test_units_that_never_arrive_have_no_fitting_end() -> None:
+    assert fitting_end(FIXED, BASELINES, Enrolment.from_daily([10, 10, 0, 0])) == math.inf
+    assert fitting_end(FIXED, BASELINES) == 28.0
+
+
+def test_each_convention_of_proportions_reaches_the_plan() -> None:
+    sizes = {}
+    for convention in ("unpooled", "pooled", "arcsine", "evan_miller"):
+        known = replace(Baseline.of_proportion(0.20625), convention=convention)
+        plan = replace(FIXED, minimum_effect=0.01, relative=False)
+        sizes[convention] = round(control(plan, signup_rate=known))
+    assert sizes["evan_miller"] == 25_835
+    assert len(set(sizes.values())) == 4
+    with pytest.raises(OutOfRangeError, match="convention"):
+        replace(Baseline.of_proportion(0.2), convention="student")

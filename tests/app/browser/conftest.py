@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -17,22 +16,12 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 
 from app.server import LOOPBACK, streamlit_arguments
 from pipelines.demo import build_demo
 
 NOW = datetime(2026, 3, 20, 9, 30, tzinfo=UTC)
-CHROMIUM_FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 START_SECONDS = 60.0
 # Streamlit finds out where it is mounted by asking below the page's own address first.
 EXPECTED_MISSES = ("/_stcore/health", "/_stcore/host-config")
@@ -74,26 +63,6 @@ class Visit:
         where = message.location.get("url", "")
         if message.type == "error" and not where.endswith(EXPECTED_MISSES):
             self.complaints.append(f"{message.text} ({where})")
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """Path of the browser; without one the tests are skipped here and fail in CI."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        reason = "no Chromium on this machine: install Debian's package chromium"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return path
-
-
-@pytest.fixture(scope="session")
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_FLAGS))
-        yield browser
-        browser.close()
 
 
 @contextmanager

@@ -163,6 +163,18 @@ def test_every_page_fits_and_can_be_read(visit: Callable[..., Any], scheme: str,
     assert tour.hosts <= LOOPBACK_NAMES
 
 
+@pytest.mark.parametrize("width", [390, 1024, 1280])
+def test_the_verdict_is_in_sight_without_scrolling_sideways(visit: Callable[..., Any], width: int) -> None:
+    page = visit(width=width).go("experiment?experiment=one_page_checkout")
+    box = page.locator(".scorecard").bounding_box()
+    badges = page.locator(".scorecard td.verdict .badge").all()
+    assert len(badges) == 7
+    for badge in badges:
+        seen = badge.bounding_box()
+        assert box["x"] <= seen["x"]
+        assert seen["x"] + seen["width"] <= box["x"] + box["width"]
+
+
 def test_a_blocked_experiment_shows_no_verdict(visit: Callable[..., Any], demo: Path) -> None:
     page = visit().go(f"experiment?experiment={BLOCKED}")
     expect(page.get_by_role("alert")).to_contain_text("Do not trust")

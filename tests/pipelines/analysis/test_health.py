@@ -43,6 +43,13 @@ def test_units_in_a_variant_that_was_to_get_none_block(lab):
     assert "new was planned to get no units" in check.message
 
 
+def test_one_variant_that_gets_all_units_has_no_split_to_check(lab):
+    variants = [{"name": "old", "share": 1.0}, {"name": "new", "share": 0.0}]
+    check = sample_ratio_check(lab.experiment(variants=variants), exposed(10_000, 0))
+    assert (check.state, check.blocks) == ("pass", False)
+    assert "no split to check" in check.message
+
+
 def test_without_units_there_is_no_sample_ratio_to_check(lab):
     check = sample_ratio_check(lab.experiment(), exposed(0, 0))
     assert (check.state, check.p_value) == ("pass", None)

@@ -282,6 +282,13 @@ def test_an_arm_that_is_planned_to_get_no_units_is_not_compared_and_costs_no_alp
     assert "spare was planned to get no units" in surprised.decision.reasons[0]
 
 
+def test_a_plan_that_gives_every_unit_to_control_compares_nothing(look):
+    variants = [{"name": "old", "share": 1.0}, {"name": "new", "share": 0.0}]
+    snapshot = look({"old": SAME, "new": (0, 0.0, 10, 0.0)}, variants=variants)
+    assert verdicts(snapshot) == {("conversion", "new"): "not_enough_data"}
+    assert (snapshot.decision.decision, snapshot.blocked) == ("inconclusive", False)
+
+
 def test_the_lifts_interval_and_the_margin_test_agree(look):
     for failed in (0.1, 0.105, 0.11, 0.115, 0.12):
         snapshot = look({"old": SAME, "new": (5_000, 0.2, 10, failed)}, guardrails=guard(margin=0.15))

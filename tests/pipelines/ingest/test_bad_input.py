@@ -18,6 +18,7 @@ from pipelines.ingest.errors import (
     EmptySourceError,
     IngestError,
     IngestFailedError,
+    LoadError,
     MissingColumnError,
     NoSourceError,
     SourceError,
@@ -320,6 +321,20 @@ def test_a_file_that_grows_while_it_is_read_is_left_for_later(
     with pytest.raises(UnreadableSourceError, match="changed while it was being read"):
         ingest_events(filled, path, progress=grow)
     assert contents(filled) == before
+
+
+def test_too_little_memory_is_not_blamed_on_the_file(
+    filled: Warehouse, tmp_path: Path, contents: Callable[[Warehouse], Contents]
+) -> None:
+    before, path = contents(filled), tmp_path / "a.parquet"
+    columns = {"unit_id": [f"u{place:040d}" for place in range(100_000)], "event": "x", "ts": "2026-03-01"}
+    pq.write_table(pa.table(columns | {name: [columns[name]] * 100_000 for name in ("event", "ts")}), path)
+    filled.connection.execute("SET memory_limit = '2MB'")
+    with pytest.raises(LoadError, match="Out of Memory"):
+        ingest_events(filled, path)
+    filled.connection.execute("SET memory_limit = '1GB'")
+    assert contents(filled) == before
+    assert ingest_events(filled, path).accepted == 100_000
 
 
 def test_an_interrupted_load_leaves_nothing_behind(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,16 +13,6 @@ from pipelines.reports import render
 
 pytestmark = pytest.mark.browser
 NOW = datetime(2025, 11, 18, 7, tzinfo=UTC)
-SWITCHES = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 # Texts with less than 4.5 : 1 contrast to the ground they stand on (WCAG 2.2, success criterion 1.4.3).
 FAINT = """() => {
   const linear = v => v / 255 <= .03928 ? v / 255 / 12.92 : ((v / 255 + .055) / 1.055) ** 2.4;
@@ -47,21 +34,6 @@ FAINT = """() => {
     })
     .filter(([ratio]) => ratio < 4.5);
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    executable = shutil.which("chromium")
-    if executable is None:
-        if os.environ.get("CI"):
-            pytest.fail("Chromium is not installed: `apt-get install chromium`")
-        pytest.skip("Chromium is not installed: `apt-get install chromium`")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=executable, args=SWITCHES)
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

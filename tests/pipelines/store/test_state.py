@@ -95,23 +95,14 @@ def test_saving_twice_changes_nothing_and_a_snapshot_is_never_overwritten(path: 
         assert state.latest("checkout") == snapshot()
 
 
-def test_a_snapshot_of_another_schema_says_what_to_do(path: Path) -> None:
+@pytest.mark.parametrize("change", ["body = '{}', schema_version = 99", "schema_version = 2"])
+def test_a_snapshot_of_another_schema_says_what_to_do_even_where_its_fields_would_fit(path: Path, change: str) -> None:
     with State(path) as state:
         state.save(snapshot())
     with sqlite3.connect(path) as raw:
-        raw.execute("UPDATE snapshots SET body = '{}', schema_version = 99")
+        raw.execute(f"UPDATE snapshots SET {change}")
     raw.close()
-    with State(path) as state, pytest.raises(StateError, match="rampwise analyze checkout"):
-        state.latest("checkout")
-
-
-def test_the_number_of_the_schema_counts_even_where_the_fields_would_fit(path: Path) -> None:
-    with State(path) as state:
-        state.save(snapshot())
-    with sqlite3.connect(path) as raw:
-        raw.execute("UPDATE snapshots SET schema_version = 2")
-    raw.close()
-    with State(path) as state, pytest.raises(StateError, match="stored with schema 2; this rampwise reads schema 1"):
+    with State(path) as state, pytest.raises(StateError, match=r"stored with schema .*rampwise analyze checkout"):
         state.latest("checkout")
 
 

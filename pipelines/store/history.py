@@ -1,0 +1,88 @@
+"""What past looks know about a metric before the next experiment: its baseline in control, and how units arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pipelines.store.snapshot import ArmValue, MetricResult, Snapshot
+from stats.baseline import Baseline
+from stats.enrolment import Enrolment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastBaseline:
+    """A metric's baseline and the look it comes from.
+
+    Attributes
+    ----------
+    baseline
+        Mean and spread in that experiment's control.
+    experiment, analysed_at, units
+        The experiment, when it was analysed, and how many units its control had.
+    """
+
+    baseline: Baseline
+    experiment: str
+    analysed_at: datetime
+    units: int
+
+
+def past_baselines(snapshots: Iterable[Snapshot], *, prefer: str = "") -> dict[str, PastBaseline]:
+    """The baseline of every metric that past looks have measured.
+
+    Parameters
+    ----------
+    snapshots
+        The latest look at each experiment. Looks that a health check blocks are passed over.
+    prefer
+        Name of the experiment whose own looks come first; after it the most recent one.
+    """
+    found: dict[str, PastBaseline] = {}
+    for snapshot in sorted(snapshots, key=lambda s: (s.experiment == prefer, s.analysed_at)):
+        if snapshot.blocked:
+            continue
+        for metric in snapshot.metrics:
+            control = next((arm for arm in metric.arms if arm.variant == snapshot.control), None)
+            baseline = None if control is None else _baseline(metric, control)
+            if baseline is not None and control is not None:
+                found[metric.metric] = PastBaseline(
+                    baseline=baseline,
+                    experiment=snapshot.experiment,
+                    analysed_at=snapshot.analysed_at,
+                    units=control.n,
+                )
+    return found
+
+
+def past_enrolment(snapshots: Iterable[Snapshot]) -> Enrolment | None:
+    """How units entered one experiment, from its looks; None where none of them saw any.
+
+    Parameters
+    ----------
+    snapshots
+        Looks at one experiment, in any order.
+    """
+    entered: dict[float, int] = {}
+    for snapshot in snapshots:
+        seen = min(snapshot.analysed_at, snapshot.end, snapshot.data_until or snapshot.analysed_at)
+        days = (seen - snapshot.start) / timedelta(days=1)
+        if days > 0 and snapshot.exposed > 0:
+            entered[days] = max(snapshot.exposed, entered.get(days, 0))
+    points: list[tuple[float, int]] = []
+    for days, units in sorted(entered.items()):
+        # Late data may lower a count again; the curve never falls.
+        points.append((days, max(units, points[-1][1] if points else 0)))
+    if not points:
+        return None
+    return Enrolment(days=tuple(days for days, _ in points), units=tuple(float(units) for _, units in points))
+
+
+def _baseline(metric: MetricResult, control: ArmValue) -> Baseline | None:
+    mean, variance = control.mean, control.variance
+    if mean is None or variance is None or not variance > 0:
+        return None
+    if metric.kind == "proportion":
+        return Baseline.of_proportion(mean) if 0 < mean < 1 else None
+    return Baseline(kind="ratio" if metric.kind == "ratio" else "mean", mean=mean, sd=variance**0.5)
