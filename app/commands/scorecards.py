@@ -22,6 +22,8 @@ def scorecard_text(snapshot: Snapshot) -> str:
         f"{phase.text}, {shown.period(snapshot.start, snapshot.end)}",
         f"Analysed {shown.time(snapshot.analysed_at)}; data until {shown.time(snapshot.data_until)}",
         _units(snapshot),
+        *(text for text in (shown.progress_text(snapshot), shown.looked_text(snapshot)) if text),
+        *(f"Changed since the plan was frozen: {shown.deviation_text(each)}" for each in snapshot.deviations),
         "",
         columns([_health(check.name, check.state, check.message) for check in snapshot.health]),
         "",

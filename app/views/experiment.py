@@ -13,6 +13,7 @@ from streamlit.navigation.page import Page
 from app.views.experiments import by_urgency, never_analysed
 from app.views.panel import panel
 from app.views.snapshots import Looks, load_looks
+from app.views.timeline import show_timelines
 from pipelines.reports import presentation
 from pipelines.reports.method import method_notes
 from pipelines.store.snapshot import Comparison, Snapshot, to_json
@@ -91,6 +92,7 @@ def show_snapshot(snapshot: Snapshot) -> None:
         all_withheld=all(row.withheld for row in rows),
         notes=notes[:2],
     )
+    show_timelines(snapshot)
     panel("units_and_health.html", key="units_and_health", s=snapshot)
     with st.expander("Method, evidence in full and versions"):
         panel("evidence.html", key="evidence", s=snapshot, lines=lines, notes=notes)

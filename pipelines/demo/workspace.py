@@ -36,6 +36,8 @@ FORMATS = {
     "personal_start_page": ".csv.gz",
     "photo_zoom": ".jsonl",
     "free_shipping": ".parquet",
+    "basket_reminder": ".parquet",
+    "search_suggestions": ".parquet",
 }
 FLAWED = "mandatory_account"
 LATE = "free_shipping"
@@ -88,12 +90,34 @@ def build_demo(root: Path, *, now: datetime, seed: int = SEED, progress: Callabl
     _write_logs(workspace, definitions, truths, midnight=midnight, seed=seed)
     _ingest(workspace, definitions, say)
     say("Analysing.")
-    with open_warehouse(workspace.warehouse_path, read_only=True) as warehouse:
-        snapshots = analyse(warehouse, definitions, None, now=now)
-    with State(workspace.state_path) as state:
+    with open_warehouse(workspace.warehouse_path, read_only=True) as warehouse, State(workspace.state_path) as state:
+        for moment, names in _past_looks(definitions, now=now):
+            previous = state.latest_of(names)
+            for snapshot in analyse(warehouse, definitions, names, now=moment, previous=previous):
+                state.save(snapshot)
+        previous = state.latest_of(definitions.experiments)
+        snapshots = analyse(warehouse, definitions, None, now=now, previous=previous)
         for snapshot in snapshots:
             state.save(snapshot)
     say(f"{len(snapshots)} experiments analysed.")
+
+
+def _past_looks(definitions: Definitions, *, now: datetime) -> list[tuple[datetime, list[str]]]:
+    """When the sequential experiments were looked at before: as a schedule would have, every day at six.
+
+    Only days that the plan has a look on leave one; the others would repeat the look before.
+    """
+    looks: dict[datetime, list[str]] = {}
+    for name, experiment in sorted(definitions.experiments.items()):
+        if experiment.plan.design == "fixed":
+            continue
+        length = (min(now, experiment.end) - experiment.start) // timedelta(days=1)
+        days = [day for day in range(1, length + 1) if not experiment.plan.looks or day in experiment.plan.looks]
+        for day in days:
+            moment = experiment.start + timedelta(days=day, hours=6)
+            if moment < now:
+                looks.setdefault(moment, []).append(name)
+    return sorted(looks.items())
 
 
 def _clear(root: Path) -> None:

@@ -142,7 +142,7 @@ def interval_title(row: ScorecardRow) -> str:
     """The picture in one sentence, for those who do not see it."""
     what = f"{row.metric_label}, {row.treatment} against {row.control}"
     if row.withheld:
-        return f"{what}: shown at the planned end."
+        return f"{what}: {'shown at the planned end' if row.validity == 'fixed' else 'not judged yet'}."
     if row.p_value is None:
         return f"{what}: no interval ({row.interval_text})."
     return f"{what}: {row.change_text}, {row.confidence_text} interval {row.interval_text}. {row.verdict_label}."

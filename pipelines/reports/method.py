@@ -37,6 +37,19 @@ def _validity(snapshot: Snapshot) -> str:
             f"would raise the rate of false alarms above the planned {alpha}, so "
             "effects are withheld until then."
         )
+    if "group_sequential" in validities:
+        text += (
+            " Every planned look spends a part of the false-positive rate, at the information it really had (Lan and "
+            "DeMets), so its interval is wider than that of a single look, and all looks together keep the rate. "
+            "Between looks the numbers of the look before stand."
+        )
+    if "always_valid" in validities and snapshot.plan.design == "always_valid":
+        text += (
+            " They form a confidence sequence (normal mixture, tuned to the planned end): they hold at all looks "
+            "together, however many there are, which is why they are wider than that of a single look."
+        )
+    elif "always_valid" in validities:
+        text += " After the planned end a confidence sequence at the reserved share of the rate takes over."
     return text
 
 

@@ -20,7 +20,8 @@ from pipelines.formatting import (
     time,
 )
 from pipelines.reports.intervals import Axis, axis_svg, interval_svg, interval_title, shared_axis
-from pipelines.reports.scorecard import ScorecardRow, effects_withheld, scorecard
+from pipelines.reports.planned import deviation_text, looked_text, plan_facts, progress_text
+from pipelines.reports.scorecard import ScorecardRow, effects_withheld, scorecard, shown_at
 from pipelines.reports.wording import (
     EXCLUSIONS,
     HEALTH_CHECKS,
@@ -49,11 +50,13 @@ __all__ = [
     "date",
     "days",
     "decision_word",
+    "deviation_text",
     "effects_withheld",
     "exact_p_value",
     "health_word",
     "interval_svg",
     "interval_title",
+    "looked_text",
     "metric_value",
     "name_in_words",
     "number",
@@ -61,9 +64,12 @@ __all__ = [
     "percent",
     "period",
     "phase_word",
+    "plan_facts",
+    "progress_text",
     "scorecard",
     "shared_axis",
     "short_percent",
+    "shown_at",
     "signed_percent",
     "status_sentence",
     "status_short",

@@ -13,10 +13,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipelines import formatting
-from pipelines.reports import wording
+from pipelines.reports import presentation, wording
 from pipelines.reports.intervals import axis_svg, interval_svg, shared_axis
 from pipelines.reports.method import method_notes
 from pipelines.reports.scorecard import ScorecardRow, effects_withheld, scorecard
+from pipelines.reports.timeline import timelines
 from pipelines.store.snapshot import Comparison, MetricResult, Snapshot
 from stats.verdicts import Decision
 
@@ -144,6 +145,7 @@ def _section(snapshot: Snapshot, *, level: int) -> dict[str, Any]:
         "any_withheld": any(row.withheld for row in rows),
         "primary": next(iter(about), None),
         "notes": method_notes(snapshot),
+        "timelines": timelines(snapshot),
     }
 
 
@@ -171,6 +173,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(f=formatting, w=wording)
+    environment.globals.update(f=formatting, w=wording, p=presentation)
     environment.filters["exact"] = _exact
     return environment

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from pipelines import formatting
 from pipelines.reports import wording
@@ -47,7 +46,7 @@ class ScorecardRow:
     validity, validity_text
         When the interval may be read.
     withheld
-        Whether the effect is not shown: a fixed plan before its planned end.
+        Whether the effect is not shown: a fixed plan before its planned end, a sequential one without a look.
     greyed
         Whether the numbers are shown but must not be acted on: a health check blocks.
     """
@@ -96,8 +95,23 @@ class ScorecardRow:
 
 
 def effects_withheld(snapshot: Snapshot, comparison: Comparison) -> bool:
-    """Whether this comparison must not be shown yet: a fixed-horizon interval is valid once, at the planned end."""
-    return comparison.validity == "fixed" and snapshot.phase != "ended"
+    """Whether this comparison must not be shown yet.
+
+    A fixed-horizon interval is valid once, at the planned end; a sequential one where the plan could judge.
+    """
+    if comparison.validity == "fixed":
+        return snapshot.phase != "ended"
+    return comparison.verdict is None and not snapshot.blocked
+
+
+def shown_at(snapshot: Snapshot) -> str:
+    """When withheld effects will be shown, in words: ``"at the planned end, 17 Nov 2025"``."""
+    progress = snapshot.plan_progress
+    if snapshot.plan.design == "fixed" or snapshot.phase == "planned":
+        return f"at the planned end, {formatting.date(snapshot.end)}"
+    if progress is None or progress.next_look is None:
+        return "at a later look"
+    return f"at the next look, {formatting.date(progress.next_look)}"
 
 
 def scorecard(snapshot: Snapshot) -> tuple[ScorecardRow, ...]:
@@ -116,9 +130,7 @@ def _row(snapshot: Snapshot, metric: MetricResult, comparison: Comparison) -> Sc
     withheld = effects_withheld(snapshot, comparison)
     word = wording.verdict_word(None if snapshot.blocked else comparison.verdict)
     low, high = (None, None) if withheld else _drawn_interval(comparison)
-    texts = (
-        _withheld_texts(snapshot.end) if withheld else _effect_texts(metric, comparison, snapshot.plan.minimum_effect)
-    )
+    texts = _withheld_texts(snapshot) if withheld else _effect_texts(metric, comparison, snapshot.plan.minimum_effect)
     control_text, treatment_text = _values(metric, control, treatment)
     sign = -1.0 if metric.better == "higher" else 1.0
     return ScorecardRow(
@@ -174,9 +186,11 @@ def _drawn_interval(comparison: Comparison) -> tuple[float | None, float | None]
     return (None, None) if comparison.lift is None else comparison.lift_interval or (None, None)
 
 
-def _withheld_texts(end: datetime) -> dict[str, str]:
+def _withheld_texts(snapshot: Snapshot) -> dict[str, str]:
+    fixed = snapshot.plan.design == "fixed"
+    when = f"until {formatting.date(snapshot.end)}" if fixed else f"shown {shown_at(snapshot)}"
     single = dict.fromkeys(("change_text", "difference_text", "p_text", "p_exact_text"), "withheld")
-    ranges = dict.fromkeys(("interval_text", "difference_interval_text"), f"until {formatting.date(end)}")
+    ranges = dict.fromkeys(("interval_text", "difference_interval_text"), when)
     return {**single, **ranges}
 
 

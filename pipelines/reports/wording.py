@@ -156,6 +156,12 @@ EXCLUSIONS: Final[dict[str, str]] = {
     "unknown_variant": "In a variant that is not defined",
 }
 
+DESIGNS: Final[dict[str, str]] = {
+    "fixed": "Fixed horizon: one look, at the planned end",
+    "group_sequential": "Group-sequential: looks up to a planned end",
+    "always_valid": "Always valid: looks at any time",
+}
+
 VALIDITIES: Final[dict[str, str]] = {
     "fixed": "valid once, at the planned end",
     "group_sequential": "valid at the planned looks",
