@@ -152,7 +152,8 @@ def _row(snapshot: Snapshot, metric: MetricResult, comparison: Comparison) -> Sc
         confidence_text=formatting.short_percent(comparison.confidence),
         method_text=formatting.NONE
         if withheld or comparison.p_value is None
-        else wording.METHODS.get(comparison.method, comparison.method),
+        else wording.SEQUENTIAL_METHODS.get(comparison.validity)
+        or wording.METHODS.get(comparison.method, comparison.method),
         no_lift=_no_lift(comparison) if not withheld else "",
         verdict=None if snapshot.blocked else comparison.verdict,
         verdict_label=word.label,

@@ -123,6 +123,8 @@ def _timeline(snapshot: Snapshot, metric: MetricResult, comparison: Comparison) 
     plan = snapshot.frozen_plan
     start, end = (snapshot.start, snapshot.end) if plan is None else (plan.start, plan.end)
     days = max((end - start).total_seconds() / 86_400.0, points[-1].day)
+    # An always-valid experiment may have a far end: what has been seen fills at least half of the picture.
+    days = min(days, max(2.0 * points[-1].day, 7.0)) if always else days
     return Timeline(
         metric=metric.metric,
         treatment=comparison.treatment,

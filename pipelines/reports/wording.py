@@ -175,6 +175,12 @@ METHODS: Final[dict[str, str]] = {
 }
 """The test behind a p-value."""
 
+SEQUENTIAL_METHODS: Final[dict[str, str]] = {
+    "group_sequential": "repeated p-value, over all looks so far",
+    "always_valid": "always-valid p-value",
+}
+"""What a p-value is under a design with several looks: comparable with the level of the whole plan."""
+
 STATUSES: Final[dict[str, tuple[str, str]]] = {
     "ok": ("", ""),
     "unbounded": ("unbounded", "The control value is so uncertain that the relative change has no limit on one side."),
