@@ -69,6 +69,7 @@ class MetaAnalysis:
     status: StatusArray
 
 
+@np.errstate(all="ignore")
 def meta_analysis(
     effects: npt.ArrayLike,
     variances: npt.ArrayLike,
