@@ -18,6 +18,8 @@ SCALES = ("difference", "relative")
 UNIFORM = (1.0, 1.0)
 # Below this a beta distribution's lower end cannot be told from 0 in double precision.
 _SMALLEST = 0.05
+# Above this one unit more or less is lost in rounding.
+_LARGEST = 1e15
 _ROOT_2PI = float(np.sqrt(2.0 * np.pi))
 
 
@@ -30,7 +32,7 @@ class BetaPosterior:
     alpha, beta
         Its parameters: prior plus successes, prior plus failures.
     status
-        `Status` per cell; ``INVALID_INPUT`` where a parameter is below 0.05 or not a number.
+        `Status` per cell; ``INVALID_INPUT`` where a parameter is not a number from 0.05 to 1e15.
     """
 
     alpha: FloatArray
@@ -43,7 +45,7 @@ class BetaPosterior:
         a, b, own = np.broadcast_arrays(
             np.asarray(alpha, np.float64), np.asarray(beta, np.float64), np.asarray(status, np.int8)
         )
-        bad = ~((a >= _SMALLEST) & (b >= _SMALLEST) & np.isfinite(a + b))
+        bad = ~((a >= _SMALLEST) & (b >= _SMALLEST) & (a <= _LARGEST) & (b <= _LARGEST))
         return cls(alpha=a.copy(), beta=b.copy(), status=worst(own, where_status(bad, Status.INVALID_INPUT)))
 
     @property
@@ -95,6 +97,7 @@ class BayesianResult:
     status: StatusArray
 
 
+@np.errstate(all="ignore")
 def beta_posterior(
     moments: Moments, *, prior: tuple[npt.ArrayLike, npt.ArrayLike] = UNIFORM, column: int = 0
 ) -> BetaPosterior:
@@ -138,6 +141,7 @@ def beta_posterior(
     )
 
 
+@np.errstate(all="ignore")
 def compare_rates(
     control: BetaPosterior, treatment: BetaPosterior, *, confidence: float = 0.95, scale: str = "difference"
 ) -> BayesianResult:
@@ -198,6 +202,7 @@ def compare_rates(
     )
 
 
+@np.errstate(all="ignore")
 def normal_posterior(
     effect: Effect, *, prior_mean: npt.ArrayLike = 0.0, prior_sd: npt.ArrayLike = np.inf
 ) -> NormalPosterior:
@@ -239,6 +244,7 @@ def normal_posterior(
     )
 
 
+@np.errstate(all="ignore")
 def compare_normal(posterior: NormalPosterior, *, confidence: float = 0.95) -> BayesianResult:
     """Chances, expected losses and credible interval of a normal posterior.
 

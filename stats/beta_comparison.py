@@ -259,7 +259,8 @@ def _split_nodes(low: FloatArray, peak: FloatArray, high: FloatArray) -> tuple[F
     edges = np.stack([low, left, peak, right, high], axis=-1)
     half = np.diff(edges, axis=-1)[..., np.newaxis] / 2.0
     nodes = edges[:, :-1, np.newaxis] + half * (1.0 + _NODES)
-    return nodes.reshape(low.size, -1), (half * _WEIGHTS).reshape(low.size, -1)
+    shape = (low.size, 4 * _NODES.size)
+    return nodes.reshape(shape), (half * _WEIGHTS).reshape(shape)
 
 
 def _log_density(beta: Betas, t: FloatArray) -> FloatArray:

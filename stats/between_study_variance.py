@@ -16,6 +16,7 @@ from stats.roots import bracketed_root
 from stats.status import BoolArray, FloatArray, Status, StatusArray, where_status, worst
 
 METHODS = ("FE", "DL", "HE", "HS", "SJ", "PM", "PM_uniroot", "EB", "ML", "REML")
+_SMALLEST = 1e-120
 _GRID = np.concatenate([[0.0], np.geomspace(1e-6, 1e3, 64)])
 
 
@@ -55,7 +56,12 @@ class Studies:
             )
         largest = np.sqrt(np.where(there, v, 0.0).max(axis=-1, initial=0.0))
         scale = np.where(there.any(axis=-1), np.maximum(spread, largest), 1.0)[..., np.newaxis]
-        return cls(np.where(there, y, 0.0) / scale, np.where(there, v / scale / scale, np.inf), there, scale, status)
+        scaled = v / scale / scale
+        # Weights that differ by more than this overflow when they are squared.
+        lost = (there & ~(scaled > _SMALLEST)).any(axis=-1) | ~np.isfinite(scale[..., 0])
+        status = worst(status, where_status(lost, Status.PRECISION_LOSS))
+        there = there & ~lost[..., np.newaxis]
+        return cls(np.where(there, y / scale, 0.0), np.where(there, scaled, np.inf), there, scale, status)
 
     @property
     def k(self) -> FloatArray:
@@ -77,6 +83,7 @@ class Studies:
         return np.asarray((weights * centred * centred).sum(axis=-1), np.float64)
 
 
+@np.errstate(all="ignore")
 def between_study_variance(effects: npt.ArrayLike, variances: npt.ArrayLike, *, method: str = "REML") -> FloatArray:
     """Variance of the true effects between studies, tau squared, in squared units of the effects.
 
@@ -109,6 +116,7 @@ def between_study_variance(effects: npt.ArrayLike, variances: npt.ArrayLike, *, 
     return estimate(studies, method) * studies.scale[..., 0] ** 2
 
 
+@np.errstate(all="ignore")
 def between_study_variance_interval(
     effects: npt.ArrayLike, variances: npt.ArrayLike, *, confidence: float = 0.95
 ) -> tuple[FloatArray, FloatArray]:

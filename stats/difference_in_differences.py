@@ -10,6 +10,7 @@ from stats.moments import Moments
 from stats.status import Status, where_status, worst
 
 
+@np.errstate(all="ignore")
 def difference_in_differences(
     control_before: Moments,
     control_after: Moments,
@@ -59,6 +60,7 @@ def difference_in_differences(
     return Effect.of(value, np.sqrt(variance), np.where(np.isnan(df), np.inf, df), status=status)
 
 
+@np.errstate(all="ignore")
 def paired_difference_in_differences(
     control: Moments, treatment: Moments, *, before: int = 0, after: int = 1
 ) -> Effect:

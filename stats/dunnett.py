@@ -53,6 +53,7 @@ class SimultaneousInference:
     status: StatusArray
 
 
+@np.errstate(all="ignore")
 def dunnett(
     control: Moments,
     treatments: Moments,
@@ -124,6 +125,7 @@ def dunnett(
     return dunnett_inference(effect, control_se, alternative=alternative, confidence=confidence)
 
 
+@np.errstate(all="ignore")
 def dunnett_inference(
     effect: Effect, control_se: npt.ArrayLike, *, alternative: str = "two-sided", confidence: float = 0.95
 ) -> SimultaneousInference:

@@ -54,6 +54,7 @@ class SegmentHeterogeneity:
     status: StatusArray
 
 
+@np.errstate(all="ignore")
 def segment_heterogeneity(effect: Effect, *, tau2_method: str = "DL", confidence: float = 0.95) -> SegmentHeterogeneity:
     """Compare the effects of disjoint segments of units.
 
@@ -121,6 +122,7 @@ class Interaction:
     status: StatusArray
 
 
+@np.errstate(all="ignore")
 def experiment_interaction(cells: Moments, *, column: int = 0) -> Interaction:
     """Interaction of two experiments that ran on the same units.
 
@@ -204,6 +206,7 @@ class Trend:
     residual_p_value: FloatArray
 
 
+@np.errstate(all="ignore")
 def novelty_trend(
     effects: npt.ArrayLike,
     se: npt.ArrayLike,

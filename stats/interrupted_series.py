@@ -57,6 +57,7 @@ class Interruption:
         return Effect.of(value, np.sqrt(variance), self.level.df, status=self.status)
 
 
+@np.errstate(all="ignore")
 def interrupted_time_series(
     series: npt.ArrayLike,
     intervention: int,
@@ -128,6 +129,7 @@ def interrupted_time_series(
     return _interruption(beta, cov, unit, df, phi, y, residual, where_status(bad, Status.INVALID_INPUT))
 
 
+@np.errstate(all="ignore")
 def interrupted_time_series_ar1(series: npt.ArrayLike, intervention: int, *, method: str = "reml") -> Interruption:
     """Segmented regression with first-order autoregressive errors.
 

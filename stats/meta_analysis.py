@@ -69,6 +69,7 @@ class MetaAnalysis:
     status: StatusArray
 
 
+@np.errstate(all="ignore")
 def meta_analysis(
     effects: npt.ArrayLike,
     variances: npt.ArrayLike,
@@ -127,14 +128,7 @@ def meta_analysis(
     tau2 = estimate(studies, method)
     weights = studies.weights(np.nan_to_num(tau2))
     value, k = studies.pooled(weights), studies.k
-    with np.errstate(invalid="ignore", divide="ignore"):
-        variance = 1.0 / weights.sum(axis=-1)
-        if interval != "normal":
-            rest = studies.dispersion(weights)
-            # Residuals of equal effects are rounding, not a variance of 1e-32.
-            rest = np.where(rest <= _ROUNDING * (weights * studies.y * studies.y).sum(axis=-1), 0.0, rest)
-            spread = rest / (k - 1.0)
-            variance = variance * (np.maximum(spread, 1.0) if interval == "knapp_hartung_truncated" else spread)
+    variance = _variance_of_the_mean(studies, weights, interval)
     df = np.full(k.shape, np.inf) if interval == "normal" else k - 1.0
     sound = studies.status == Status.OK
     few = where_status(sound & (df < 1.0), Status.INSUFFICIENT_DATA)
@@ -174,6 +168,19 @@ def meta_analysis(
         studies=k,
         confidence=confidence,
         status=status,
+    )
+
+
+def _variance_of_the_mean(studies: Studies, weights: FloatArray, interval: str) -> FloatArray:
+    variance = 1.0 / weights.sum(axis=-1)
+    if interval == "normal":
+        return np.asarray(variance, np.float64)
+    rest = studies.dispersion(weights)
+    # Residuals of equal effects are rounding, not a variance of 1e-32.
+    rest = np.where(rest <= _ROUNDING * (weights * studies.y * studies.y).sum(axis=-1), 0.0, rest)
+    spread = rest / (studies.k - 1.0)
+    return np.asarray(
+        variance * (np.maximum(spread, 1.0) if interval == "knapp_hartung_truncated" else spread), np.float64
     )
 
 

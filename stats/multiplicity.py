@@ -173,6 +173,7 @@ class SelectedIntervals:
     status: StatusArray
 
 
+@np.errstate(all="ignore")
 def fcr_intervals(effect: Effect, *, rate: float = 0.05, selected: npt.ArrayLike | None = None) -> SelectedIntervals:
     """Intervals of which, among the selected effects, at most a share `rate` is expected to miss the truth.
 

@@ -47,6 +47,7 @@ class ShrunkEffects:
     status: StatusArray
 
 
+@np.errstate(all="ignore")
 def empirical_bayes(
     effects: npt.ArrayLike, variances: npt.ArrayLike, *, tau2_method: str = "REML", confidence: float = 0.95
 ) -> ShrunkEffects:
@@ -131,6 +132,7 @@ class JamesStein:
     status: StatusArray
 
 
+@np.errstate(all="ignore")
 def james_stein(effects: npt.ArrayLike, variance: npt.ArrayLike) -> JamesStein:
     """Positive-part James-Stein estimator around the mean of the effects.
 

@@ -59,6 +59,7 @@ class _Sums:
         return np.asarray(self.total - drop, np.float64)
 
 
+@np.errstate(all="ignore")
 def stepped_wedge(cells: Moments, treated: npt.ArrayLike, *, column: int = 0) -> SteppedWedge:
     """Estimate the effect in a stepped wedge by a linear mixed model.
 

@@ -45,6 +45,7 @@ class Corrected:
     status: StatusArray
 
 
+@np.errstate(all="ignore")
 def conditional_estimate(
     effect: Effect, critical: npt.ArrayLike, *, selection: str = "two-sided", confidence: float = 0.95
 ) -> Corrected:
@@ -133,6 +134,7 @@ class TotalEffect:
     status: StatusArray
 
 
+@np.errstate(all="ignore")
 def total_effect_bias(true_effects: npt.ArrayLike, se: npt.ArrayLike, critical: npt.ArrayLike) -> FloatArray:
     """Expected excess of the sum of selected estimates over the sum of their true effects.
 
@@ -165,6 +167,7 @@ def total_effect_bias(true_effects: npt.ArrayLike, se: npt.ArrayLike, critical: 
     return np.asarray(np.atleast_1d(terms).sum(axis=-1), np.float64)
 
 
+@np.errstate(all="ignore")
 def total_effect(effect: Effect, critical: npt.ArrayLike) -> TotalEffect:
     """Sum of the significant effects of a portfolio, corrected for their selection.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -41,6 +41,13 @@ class Convention(StrEnum):
     ARCSINE = "arcsine"
 
 
+Better: TypeAlias = Annotated[Direction, typer.Option(help="With --margin: in which direction the metric improves.")]
+Formula: TypeAlias = Annotated[Convention, typer.Option(help="Formula for rates; others for comparison.")]
+Share: TypeAlias = Annotated[
+    float | None, typer.Option(help="Control's share of the units; all arms are equal unless given.")
+]
+
+
 def power(
     baseline: Annotated[float, typer.Option(help="Control's conversion rate, 0.10 for 10 %; with --sd its mean.")],
     effect: Annotated[
@@ -54,9 +61,7 @@ def power(
     absolute: Annotated[
         bool, typer.Option("--absolute", help="The effect or margin is a difference, not a share of the baseline.")
     ] = False,
-    better: Annotated[Direction, typer.Option(help="With --margin: in which direction the metric improves.")] = (
-        Direction.HIGHER
-    ),
+    better: Better = Direction.HIGHER,
     units: Annotated[float | None, typer.Option(help="Also say what this many units over all arms find.")] = None,
     daily: Annotated[
         str | None, typer.Option(help="New units per day over all arms; or 1200,1100,1000 for the first days.")
@@ -67,18 +72,14 @@ def power(
     alpha: Annotated[float, typer.Option(help="Two-sided false-positive rate of the whole experiment.")] = 0.05,
     wanted: Annotated[float, typer.Option("--power", help="Chance of finding the effect if it is there.")] = 0.8,
     treatments: Annotated[int, typer.Option(help="Treatments beside control.")] = 1,
-    control_share: Annotated[
-        float | None, typer.Option(help="Control's share of the units; all arms are equal unless given.")
-    ] = None,
+    control_share: Share = None,
     success_metrics: Annotated[int, typer.Option(help="Success metrics that share alpha.")] = 1,
     guardrails: Annotated[int, typer.Option(help="Guardrails that must pass too, so that power is shared.")] = 0,
     correlation: Annotated[float, typer.Option(help="Correlation with the covariate that is adjusted for.")] = 0.0,
     cluster_size: Annotated[float, typer.Option(help="Mean units per cluster, if clusters are randomised.")] = 1.0,
     icc: Annotated[float, typer.Option(help="Correlation of units in the same cluster.")] = 0.0,
     cluster_cv: Annotated[float, typer.Option(help="Spread of the cluster sizes over their mean.")] = 0.0,
-    convention: Annotated[Convention, typer.Option(help="Formula for rates; others for comparison.")] = (
-        Convention.UNPOOLED
-    ),
+    convention: Formula = Convention.UNPOOLED,
     output: Output = OutputFormat.TEXT,
 ) -> None:
     """Size an experiment: units, days, the price of peeking, and what each week finds."""

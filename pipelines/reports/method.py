@@ -104,7 +104,8 @@ def _estimates(snapshot: Snapshot) -> str:
         text += (
             f" Fewer than 10 conversions or non-conversions in an arm ({', '.join(small)}): there the intervals are "
             "Miettinen and Nurminen's score intervals and the p-value is exact (Boschloo's test up to 400 units, "
-            "Fisher's above); where the exact test does not reject, the interval is extended to include no change."
+            "Fisher's above); where the exact test does not reject, the interval is extended to include no change. "
+            "The verdict follows the interval."
         )
     if "ratio" in kinds:
         text += " Ratios have standard errors by the delta method over units."

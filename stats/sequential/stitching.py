@@ -50,7 +50,7 @@ def poly_stitching_boundary(
     64.48755
     """
     check_probability("alpha", alpha)
-    _check_shape(v_min, s, eta)
+    _check_shape("v_min", v_min, s, eta)
     time = np.maximum(np.asarray(v, np.float64), v_min)
     first, second = _epoch_factors(eta)
     level = s * np.log(np.log(eta * time / v_min)) + np.log(special.zeta(s) / np.log(eta) ** s) - np.log(alpha)
@@ -105,7 +105,7 @@ def double_stitching_boundary(
     43.72119
     """
     check_probability("alpha", alpha)
-    _check_shape(t_min, s, eta)
+    _check_shape("t_min", t_min, s, eta)
     if not delta > 0:
         raise OutOfRangeError("delta", delta, "positive")
     level, count = np.broadcast_arrays(np.asarray(p, np.float64), np.asarray(t, np.float64))
@@ -214,9 +214,9 @@ def _epoch_factors(eta: float) -> tuple[float, float]:
     return float((eta**0.25 + eta**-0.25) / np.sqrt(2.0)), float((np.sqrt(eta) + 1.0) / 2.0)
 
 
-def _check_shape(start: float, s: float, eta: float) -> None:
+def _check_shape(start_name: str, start: float, s: float, eta: float) -> None:
     if not 0.0 < start < np.inf:
-        raise OutOfRangeError("the start of the boundary", start, "a positive number")
+        raise OutOfRangeError(start_name, start, "a positive number")
     for name, value in (("s", s), ("eta", eta)):
         if not 1.0 < value < np.inf:
             raise OutOfRangeError(name, value, "above 1")

@@ -17,6 +17,8 @@ from stats.plan_bounds import look_bounds
 from stats.plan_design import design_cost, schedule
 from stats.plan_looks import planned_looks
 from stats.plan_size import PlanSize, comparisons, planned_effect, size_plan
+from stats.plan_verdicts import Reading, judge
+from stats.verdicts import Decision
 
 pytestmark = pytest.mark.slow
 REPEATS = 10_000
@@ -174,3 +176,46 @@ def test_the_intervals_of_all_looks_together_cover_the_effect(design: Design) ->
         )
         missed += bool(((looks.low > truth) | (looks.high < truth)).any())
     assert missed / repeats <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / repeats)
+
+
+@pytest.mark.parametrize("design", [Design.FIXED, Design.GROUP_SEQUENTIAL])
+@pytest.mark.parametrize("real", [True, False])
+def test_the_whole_decision_ships_what_deserves_it_and_seldom_what_does_not(design: Design, real: bool) -> None:
+    """Two success metrics of which the hungrier one moves, two guardrails that nothing happens to; all independent."""
+    metrics = (SuccessMetric(name="a"), SuccessMetric(name="b"))
+    guards = (Guardrail(name="c", margin=0.02), Guardrail(name="d", margin=0.05, better="lower"))
+    plan = Plan(minimum_effect=0.05, success=metrics, guardrails=guards, design=design, end=5)
+    known = {"a": Baseline.of_mean(10.0, 20.0), "b": Baseline.of_mean(10.0, 15.0)}
+    known |= {"c": Baseline.of_mean(10.0, 8.0), "d": Baseline.of_mean(10.0, 20.0)}
+    size = size_plan(plan, known)
+    rates, rng, repeats = np.array(schedule(plan).rates), np.random.default_rng(13), 3000
+    arm = size.needs_most.maximum / 2 * rates
+    truth = {"a": 0.5 if real else 0.0, "b": 0.0, "c": 0.0, "d": 0.0}
+    se = {name: np.sqrt(2 * baseline.sd**2 / arm) for name, baseline in known.items()}
+    shipped = 0
+    critical = {
+        role: look_bounds(plan, role, days=schedule(plan).days, information=arm).critical
+        for role in ("success", "guardrail")
+    }
+    steps = {name: np.sqrt(np.diff(1 / error**2, prepend=0.0)) for name, error in se.items()}
+    for _ in range(repeats):
+        value = {
+            name: np.cumsum(steps[name] ** 2 * truth[name] + steps[name] * rng.normal(size=rates.size)) * se[name] ** 2
+            for name in known
+        }
+        for look in range(rates.size):
+            readings = []
+            for name in known:
+                reach = critical["success" if name in "ab" else "guardrail"][look] * se[name][look]
+                low, high = value[name][look] - reach, value[name][look] + reach
+                one = {"low": low, "high": high, "lift_low": low / 10, "lift_high": high / 10}
+                readings.append(Reading(metric=name, treatment="treatment", **one))
+            decision = judge(plan, readings, ended=look == rates.size - 1).decision
+            if decision is not Decision.KEEP_RUNNING:
+                shipped += decision is Decision.SHIP
+                break
+    if real:
+        # Splitting beta over the tests (Bonferroni) promises at least the planned power.
+        assert shipped / repeats >= plan.power - 0.02
+    else:
+        assert shipped / repeats <= plan.alpha / 2 + 4 * math.sqrt(0.025 * 0.975 / repeats)

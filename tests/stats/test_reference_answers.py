@@ -26,6 +26,19 @@ Adapter = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
 # Methods without an adapter, each with its reason; a case of such a method is skipped with it.
 NOT_YET: dict[str, str] = {}
 
+# Answers of the tables that are wrong in a digit they claim, with what is right and why. The case runs against the
+# right answer, and must still miss the printed one: the entry goes when the table is mended.
+DISPUTED: dict[str, tuple[dict[str, float], str]] = {
+    "bayes-bb-zero": (
+        {
+            "chance_to_beat": 0.5,
+            "expected_loss_choosing_treatment": 1 / 102 - 1 / 203,
+            "expected_loss_choosing_control": 1 / 102 - 1 / 203,
+        },
+        "of two Beta(1, 101) the chance is 1/2; the table's integral stops 14 standard deviations above the mean",
+    )
+}
+
 # What a typed non-result of the tables may be called here.
 STATUSES = {
     "undefined": {"zero_variance", "insufficient_data", "undefined_relative", "invalid_input"},
@@ -128,5 +141,9 @@ def test_the_reference_answer_is_reproduced(case: dict[str, Any]) -> None:
     adapter = ADAPTERS.get(case["method"])
     if adapter is None:
         pytest.skip(NOT_YET.get(case["method"], "no adapter"))
-    found = differences(adapter(case["inputs"], case), case["expected"], case["tolerance"])
+    got, expected = adapter(case["inputs"], case), case["expected"]
+    if (disputed := DISPUTED.get(f"{case['table']}-{case['id']}")) is not None:
+        assert differences(got, expected, case["tolerance"]), f"no longer disputed: {disputed[1]}"
+        expected = {**expected, **disputed[0]}
+    found = differences(got, expected, case["tolerance"])
     assert not found, "\n".join([*found, case["source"], case.get("note", "")])
