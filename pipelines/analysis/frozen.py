@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.experiments import Plan as WrittenPlan
 from pipelines.definitions.metrics import Metric
-from pipelines.definitions.planned import statistical_plan
+from pipelines.definitions.plans import experiment_plan
 from pipelines.store.looks import FrozenPlan, PlanDeviation
 from pipelines.store.snapshot import PlanRecord, Snapshot
 from stats.plan import Plan, deviations
@@ -76,14 +76,14 @@ def plan_in_force(
             end=experiment.end,
         )
     if frozen is None:
-        plan = statistical_plan(experiment, _directions(metrics))
+        plan = _plan(experiment, metrics)
         return PlanInForce(
             experiment=experiment, plan=plan, frozen=None, deviations=(), start=experiment.start, end=experiment.end
         )
     kept = experiment.model_copy(update={"plan": WrittenPlan.model_validate(frozen.plan)})
     return PlanInForce(
         experiment=kept,
-        plan=statistical_plan(kept, _directions(metrics), days=(frozen.end - frozen.start) / DAY),
+        plan=_plan(kept, metrics, days=(frozen.end - frozen.start) / DAY),
         frozen=frozen,
         deviations=tuple(
             PlanDeviation(field=each.field, planned=each.planned, now=each.now)
@@ -109,8 +109,13 @@ def plan_record(plan: Plan) -> PlanRecord:
     return replace(record, looks=plan.planned_looks, reserve=plan.kept_back, spending=plan.spending.family)
 
 
-def _directions(metrics: Mapping[str, Metric]) -> dict[str, str]:
-    return {name: metric.better for name, metric in metrics.items()}
+def _plan(experiment: Experiment, metrics: Mapping[str, Metric], *, days: float | None = None) -> Plan:
+    """The Plan; where no treatment was planned to get units there is nothing to compare, and shares do not matter."""
+    if sum(variant.share > 0 for variant in experiment.variants) < 2:
+        even = 1.0 / len(experiment.variants)
+        variants = tuple(variant.model_copy(update={"share": even}) for variant in experiment.variants)
+        experiment = experiment.model_copy(update={"variants": variants})
+    return experiment_plan(experiment, metrics, days=days)
 
 
 def _content(experiment: Experiment, metrics: Mapping[str, Metric]) -> dict[str, JsonValue]:

@@ -1,61 +1,16 @@
-"""From the plan people write to the Plan the statistics follow; what it refuses, as a mistake in the file."""
+"""What the statistics refuse in a plan, as a mistake at its place in the file."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipelines.definitions.problems import Location, Mistake
 
-if TYPE_CHECKING:
-    from pipelines.definitions.experiments import Experiment
-    from stats.plan import Plan
-
 _DAY = timedelta(days=1)
 _NUMBERS = ("minimum_effect", "alpha", "power", "units", "reserve")
-
-
-def statistical_plan(experiment: Experiment, better: Mapping[str, str], *, days: float | None = None) -> Plan:
-    """The Plan of an experiment, which gives bounds, levels and sample size.
-
-    Parameters
-    ----------
-    better
-        Good direction of each success metric and guardrail, ``"higher"`` or ``"lower"``.
-    days
-        Planned duration; from start to end unless given.
-
-    Raises
-    ------
-    PlanError
-        If the plan cannot be kept.
-    """
-    from stats.group_sequential.spending import Spending
-    from stats.plan import Arm, Guardrail, Plan, SuccessMetric
-    from stats.plan_parts import Design
-
-    written = experiment.plan
-    return Plan(
-        minimum_effect=written.minimum_effect,
-        relative=written.relative,
-        alpha=written.alpha,
-        power=written.power,
-        success=tuple(SuccessMetric(name=name, better=better[name]) for name in experiment.success),
-        guardrails=tuple(
-            Guardrail(name=each.metric, margin=each.margin, better=better[each.metric])
-            for each in experiment.guardrails
-        ),
-        arms=tuple(Arm(name=each.name, share=each.share) for each in experiment.variants if each.share > 0),
-        control=experiment.control,
-        design=Design(written.design),
-        end=(experiment.end - experiment.start) / _DAY if days is None else days,
-        looks=written.looks,
-        units=written.units,
-        reserve=written.reserve,
-        spending=Spending(family=written.spending, parameter=written.spending_parameter),
-    )
 
 
 def plan_mistakes(table: Mapping[str, Any]) -> Iterator[Mistake]:

@@ -7,26 +7,31 @@ from datetime import timedelta
 
 from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.metrics import Metric
+from stats.group_sequential.spending import Spending
 from stats.plan import Arm, Design, Guardrail, Plan, SuccessMetric
 
 
-def experiment_plan(experiment: Experiment, metrics: Mapping[str, Metric]) -> Plan:
+def experiment_plan(experiment: Experiment, metrics: Mapping[str, Metric], *, days: float | None = None) -> Plan:
     """The plan of an experiment: days instead of dates, directions of its metrics, arms that get any units.
 
     Parameters
     ----------
     metrics
         Definitions by name; those of the success metrics and guardrails are needed.
+    days
+        Planned duration; from start to end unless given.
 
     Raises
     ------
     stats.plan.PlanError
         If the plan cannot be kept, with the field and the reason.
     """
+    written = experiment.plan
     return Plan(
-        minimum_effect=experiment.plan.minimum_effect,
-        alpha=experiment.plan.alpha,
-        power=experiment.plan.power,
+        minimum_effect=written.minimum_effect,
+        relative=written.relative,
+        alpha=written.alpha,
+        power=written.power,
         success=tuple(SuccessMetric(name=name, better=metrics[name].better) for name in experiment.success),
         guardrails=tuple(
             Guardrail(name=guardrail.metric, margin=guardrail.margin, better=metrics[guardrail.metric].better)
@@ -34,6 +39,10 @@ def experiment_plan(experiment: Experiment, metrics: Mapping[str, Metric]) -> Pl
         ),
         arms=tuple(Arm(name=variant.name, share=variant.share) for variant in experiment.variants if variant.share > 0),
         control=experiment.control,
-        design=Design(experiment.plan.design),
-        end=(experiment.end - experiment.start) / timedelta(days=1),
+        design=Design(written.design),
+        end=(experiment.end - experiment.start) / timedelta(days=1) if days is None else days,
+        looks=written.looks,
+        units=written.units,
+        reserve=written.reserve,
+        spending=Spending(family=written.spending, parameter=written.spending_parameter),
     )

@@ -3,11 +3,14 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydantic import ValidationError
 
+from pipelines.definitions.consistency import experiment_mistakes
 from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.metrics import MeanMetric, ProportionMetric
 from pipelines.definitions.plans import experiment_plan
-from stats.plan import Arm, Design, Guardrail, PlanError, SuccessMetric
+from pipelines.definitions.problems import toml_path
+from stats.plan import Arm, Design, Guardrail, SuccessMetric
 
 METRICS = {
     "signup": ProportionMetric(name="signup", kind="proportion", event="signup", better="higher"),
@@ -37,7 +40,46 @@ def test_days_directions_and_arms_come_from_the_definition() -> None:
     assert plan.arms == (Arm(name="old", share=0.5), Arm(name="new", share=0.5))
 
 
-def test_what_a_definition_allows_but_no_plan_can_keep_is_refused_with_its_field() -> None:
-    with pytest.raises(PlanError) as caught:
-        experiment_plan(Experiment(**{**TABLE, "plan": {"minimum_effect": 0.02, "alpha": 0.3, "power": 0.2}}), METRICS)
-    assert caught.value.field == "power"
+def test_every_field_of_the_written_plan_reaches_the_statistics() -> None:
+    written = {
+        "minimum_effect": 0.3,
+        "relative": False,
+        "design": "group_sequential",
+        "looks": [3, 7],
+        "reserve": 0.2,
+        "units": 9_000,
+        "spending": "hwang_shih_decani",
+        "spending_parameter": -4,
+    }
+    plan = experiment_plan(Experiment(**{**TABLE, "plan": written}), METRICS)
+    assert (plan.design, plan.planned_looks) == (Design.GROUP_SEQUENTIAL, (3.0, 7.0, 10.5))
+    assert (plan.relative, plan.kept_back, plan.units) == (False, 0.2, 9_000.0)
+    assert (plan.spending.family, plan.spending.parameter) == ("hwang_shih_decani", -4.0)
+    assert experiment_plan(Experiment(**TABLE), METRICS, days=3.0).end == 3.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "where", "words"),
+    [
+        ({"alpha": 0.3, "power": 0.2}, "plan.power", "above alpha"),
+        ({"design": "group_sequential", "looks": [3, 20]}, "plan.looks[1]", "after the planned end, day 10.5"),
+        ({"design": "auto", "looks": [5, 3]}, "plan.looks[1]", "in order"),
+        ({"looks": [3]}, "plan.looks", "judged once"),
+        ({"design": "always_valid", "reserve": 0.1}, "plan.reserve", "cannot overrun"),
+        ({"design": "group_sequential", "units": 1}, "plan.units", "one unit per arm"),
+        ({"design": "group_sequential", "spending": "kim_demets"}, "plan.spending_parameter", "positive power"),
+    ],
+)
+def test_a_plan_that_cannot_be_kept_is_refused_with_field_and_reason(changes, where, words) -> None:
+    table = {**TABLE, "plan": {"minimum_effect": 0.02, **changes}}
+    (mistake,) = experiment_mistakes(table)
+    assert toml_path(mistake.location) == where
+    assert words in mistake.message
+    with pytest.raises(ValidationError) as caught:
+        Experiment(**table)
+    assert where in str(caught.value)
+
+
+def test_a_wrong_type_in_a_plan_is_left_to_its_field() -> None:
+    table = {**TABLE, "plan": {"minimum_effect": 0.02, "looks": "daily", "reserve": [1], "design": 3, "spending": None}}
+    assert list(experiment_mistakes(table)) == []

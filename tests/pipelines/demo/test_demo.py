@@ -60,7 +60,7 @@ def test_each_planted_truth_gets_the_right_verdict(snapshots, name):
     assert check_truth(TRUTHS[name], snapshots[name]) == []
 
 
-def test_the_six_stories_end_in_the_decisions_they_are_told_for(snapshots):
+def test_the_stories_end_in_the_decisions_they_are_told_for(snapshots):
     found = {name: snapshots[name].decision.decision for name in TRUTHS}
     assert found == {
         "one_page_checkout": "ship",
@@ -69,6 +69,8 @@ def test_the_six_stories_end_in_the_decisions_they_are_told_for(snapshots):
         "personal_start_page": "do_not_trust",
         "photo_zoom": "roll_back",
         "free_shipping": "keep_running",
+        "basket_reminder": "keep_running",
+        "search_suggestions": "keep_running",
     }
     assert "Page load time worse" in snapshots["photo_zoom"].decision.headline
 
@@ -87,6 +89,17 @@ def test_the_running_experiment_is_in_mid_plan(snapshots):
     assert 0.4 < running.progress < 0.6
     assert running.data_until < NOW
     assert {c.verdict for c in comparisons(running).values()} == {None}
+
+
+def test_the_sequential_experiments_have_looks_and_have_not_stopped(snapshots):
+    planned, open_end = snapshots["basket_reminder"], snapshots["search_suggestions"]
+    looks = comparisons(planned)["reminded", "conversion"].looks
+    assert [look.day for look in looks] == [7.25, 14.25]
+    assert planned.plan_progress.next_look == planned.start + 21 * DAY
+    assert {c.validity for c in comparisons(planned).values()} == {"group_sequential"}
+    assert {c.validity for c in comparisons(open_end).values()} == {"always_valid"}
+    assert len(comparisons(open_end)["suggested", "conversion"].looks) == 12
+    assert not planned.deviations + open_end.deviations
 
 
 def test_exposed_is_analysed_plus_excluded(snapshots):
@@ -127,7 +140,7 @@ def test_the_ledger_shows_duplicates_and_rejected_rows_with_reasons(workspace):
     with open_warehouse(workspace.warehouse_path, read_only=True) as warehouse:
         batches = warehouse.rows("SELECT * FROM batches")
         rejected = warehouse.rows("SELECT table_name, reason FROM rejected")
-    assert len(batches) == 15
+    assert len(batches) == 19
     for batch in batches:
         assert batch["rows_read"] == batch["accepted"] + batch["duplicates"] + batch["rejected"]
     assert sum(batch["duplicates"] for batch in batches) > 1_000
@@ -169,7 +182,7 @@ def test_the_workspace_is_valid_and_carries_its_truths(workspace):
 def test_progress_is_told_with_sums_that_add_up(workspace):
     lines = (workspace.root / "progress.txt").read_text().splitlines()
     assert any("accepted" in line and "rejected" in line for line in lines)
-    assert lines[-1] == "9 experiments analysed."
+    assert lines[-1] == "11 experiments analysed."
 
 
 def test_a_folder_that_is_not_a_demo_workspace_is_refused_and_left_alone(tmp_path):
