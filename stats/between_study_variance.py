@@ -104,7 +104,7 @@ def between_study_variance(effects: npt.ArrayLike, variances: npt.ArrayLike, *, 
 
     Notes
     -----
-    Definitions as in Veroniki et al. (2016), Research Synthesis Methods 7:55-79, section 2. Of several local maxima
+    Definitions as in Veroniki et al. (2016), Research Synthesis Methods 7:55-79. Of several local maxima
     of a likelihood the highest is taken.
 
     Examples
@@ -124,7 +124,7 @@ def between_study_variance_interval(
 
     Notes
     -----
-    Viechtbauer (2007), Statistics in Medicine 26:37-52, section 3.1: exact for normal effects with known variances.
+    Viechtbauer (2007), Statistics in Medicine 26:37-52: exact for normal effects with known variances.
 
     Examples
     --------
