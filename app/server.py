@@ -23,6 +23,8 @@ SAFETY: tuple[tuple[str, str], ...] = (
     ("client.showErrorLinks", "false"),  # no links to search engines
     ("client.toolbarMode", "viewer"),  # print and theme; no deploy button, no developer menu
     ("runner.magicEnabled", "false"),
+    # A field may have a default and be filled in from an experiment: what is shown is what is counted.
+    ("global.disableWidgetStateDuplicationWarning", "true"),
 )
 
 # Blue for better, orange for worse, both at least 4.5:1 on their background; the words beside them carry the meaning.

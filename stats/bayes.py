@@ -161,7 +161,7 @@ def compare_rates(
     Chances and losses are one-dimensional integrals of positive terms, summed by Gauss-Legendre panels on the
     log-odds of the narrower posterior; the interval inverts the distribution of the contrast. Relative accuracy about
     1e-9 for chances and losses, 1e-6 for the interval. Expected loss as a stopping rule: Stucchio (2015), Bayesian
-    A/B Testing at VWO, section 5. Not adjusted for watching: stopping on a threshold keeps the stated meaning only
+    A/B Testing at VWO. Not adjusted for watching: stopping on a threshold keeps the stated meaning only
     where the prior is true.
 
     Examples

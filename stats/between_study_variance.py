@@ -18,6 +18,7 @@ from stats.status import BoolArray, FloatArray, Status, StatusArray, where_statu
 METHODS = ("FE", "DL", "HE", "HS", "SJ", "PM", "PM_uniroot", "EB", "ML", "REML")
 _SMALLEST = 1e-120
 _GRID = np.concatenate([[0.0], np.geomspace(1e-6, 1e3, 64)])
+_NORMAL_MAD = 1.4826  # the constant of R's mad()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +95,9 @@ def between_study_variance(effects: npt.ArrayLike, variances: npt.ArrayLike, *, 
     method
         ``"DL"`` DerSimonian and Laird, ``"PM"`` Paule and Mandel (also called empirical Bayes, ``"EB"``),
         ``"REML"``, ``"ML"``, ``"HE"`` Hedges, ``"HS"`` Hunter and Schmidt, ``"SJ"`` Sidik and Jonkman, or ``"FE"``
-        (a common effect: 0). ``"PM_uniroot"`` is Paule and Mandel's estimate as metafor prints it: R's zero finder on
-        (0, 100), stopped at an accuracy of 1.2e-4; slow, and there for agreement only.
+        (a common effect: 0). ``"PM_uniroot"`` is Paule and Mandel's estimate as metafor prints it: R's zero finder,
+        stopped at an accuracy of 1.2e-4 on metafor's range up to the larger of 100 and ten squared median absolute
+        deviations; slow, and there for agreement only.
 
     Returns
     -------
@@ -104,7 +106,7 @@ def between_study_variance(effects: npt.ArrayLike, variances: npt.ArrayLike, *, 
 
     Notes
     -----
-    Definitions as in Veroniki et al. (2016), Research Synthesis Methods 7:55-79, section 2. Of several local maxima
+    Definitions as in Veroniki et al. (2016), Research Synthesis Methods 7:55-79. Of several local maxima
     of a likelihood the highest is taken.
 
     Examples
@@ -124,7 +126,7 @@ def between_study_variance_interval(
 
     Notes
     -----
-    Viechtbauer (2007), Statistics in Medicine 26:37-52, section 3.1: exact for normal effects with known variances.
+    Viechtbauer (2007), Statistics in Medicine 26:37-52: exact for normal effects with known variances.
 
     Examples
     --------
@@ -200,7 +202,9 @@ def _paule_mandel_in_r(studies: Studies) -> FloatArray:
             return float((w * (y - (w * y).sum() / w.sum()) ** 2).sum() - (k - 1.0))
 
         if studies.status[cell] == Status.OK and exact[cell] > 0:
-            found[cell] = uniroot(excess, 0.0, 100.0) / scale**2
+            known = y[studies.there[cell]] * scale
+            deviation = _NORMAL_MAD * float(np.median(np.abs(known - np.median(known))))
+            found[cell] = uniroot(excess, 0.0, max(100.0, 10.0 * deviation**2)) / scale**2
     return found
 
 

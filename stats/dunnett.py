@@ -88,8 +88,8 @@ def dunnett(
 
     Notes
     -----
-    Dunnett (1955), JASA 50:1096-1121; unequal arms enter through the correlations (his section 5). Separate variances
-    follow Hasler and Hothorn (2008), Biometrical Journal 50:793-800, section 3. Valid at one planned look. Arms may
+    Dunnett (1955), JASA 50:1096-1121; unequal arms enter through the correlations. Separate variances follow
+    Hasler and Hothorn (2008), Biometrical Journal 50:793-800. Valid at one planned look. Arms may
     have any sizes; with equal arms the control should get about sqrt(k) times the units of a treatment.
 
     Examples

@@ -45,7 +45,7 @@ def e_benjamini_hochberg(e_values: npt.ArrayLike, *, alpha: float = 0.05, axis: 
     Notes
     -----
     Reject the k largest, with k the largest number for which ``k * e_(k) / K >= 1 / alpha``: Wang and Ramdas (2022),
-    JRSS B 84:822-852, definition 2. Valid when results are watched, if each e-value is (an e-process).
+    JRSS B 84:822-852. Valid when results are watched, if each e-value is (an e-process).
 
     Examples
     --------

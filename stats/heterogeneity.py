@@ -230,7 +230,7 @@ def novelty_trend(
     Notes
     -----
     Weighted least squares with known variances, the fixed-effect meta-regression: Hedges and Olkin (1985), Statistical
-    Methods for Meta-Analysis, section 8.C. Fewer than two periods at different times are ``INSUFFICIENT_DATA``.
+    Methods for Meta-Analysis, chapter 8. Fewer than two periods at different times are ``INSUFFICIENT_DATA``.
 
     Examples
     --------

@@ -186,6 +186,8 @@ def fieller_lift(
         # (u - r)**2 <= t**2 * (v_d - 2 r c + r**2 v_a).
         v_d, v_a, c = (se / a) ** 2, va / (a * a), sign * cov / (a * a)
         v_d, v_a = np.where(np.isfinite(v_d), v_d, np.nan), np.where(np.isfinite(v_a), v_a, np.nan)
+        # Small-sample corrections of the one variance and not of the other must not correlate beyond 1.
+        c = np.clip(c, -np.sqrt(v_d * v_a), np.sqrt(v_d * v_a))
         terms = (value, v_d, v_a, c)
         low, high, kind = _quadratic(terms, quantile)
         gap_low, gap_high = np.where(kind == FiellerKind.EXTERIOR, (low, high), np.nan)
@@ -246,13 +248,14 @@ def log_lift(control: Moments, treatment: Moments, *, column: int = 0) -> Effect
     Notes
     -----
     Variance ``var_a / a**2 + var_b / b**2`` with Welch's degrees of freedom of that sum (the delta method on the log
-    scale). ``UNDEFINED_RELATIVE`` where the means are 0 or of different sign.
+    scale). Where both means are negative the logarithm's sign is turned, so that positive is an increase on every
+    scale and one-sided questions keep their side. ``UNDEFINED_RELATIVE`` where the means are 0 or of different sign.
 
     Examples
     --------
     >>> from stats.effect import infer
     >>> effect = log_lift(Moments.from_summary(50, 5.0, 4.0), Moments.from_summary(60, 6.0, 5.0))
-    >>> lift = lift_of(infer(effect))
+    >>> lift = lift_of(infer(effect), baseline=5.0)
     >>> round(float(lift.value), 4), round(float(lift.low), 4), round(float(lift.high), 4)
     (0.2, 0.0356, 0.3905)
     """
@@ -263,7 +266,7 @@ def log_lift(control: Moments, treatment: Moments, *, column: int = 0) -> Effect
         part_a, part_b = share_a / (a * a), share_b / (b * b)
         ratio = b / a
         # log1p of the relative difference keeps the digits of a tiny lift.
-        value = np.where(ratio > 0, np.log1p(np.maximum(difference.value / a, -1.0)), np.nan)
+        value = np.where(ratio > 0, np.sign(a) * np.log1p(np.maximum(difference.value / a, -1.0)), np.nan)
         se = np.sqrt(part_a + part_b)
     df = welch_df(part_a, control.n - 1.0, part_b, treatment.n - 1.0)
     undefined = where_status(~(ratio > 0), Status.UNDEFINED_RELATIVE)
@@ -271,25 +274,19 @@ def log_lift(control: Moments, treatment: Moments, *, column: int = 0) -> Effect
     return Effect.of(value, se, df, scale=Scale.LOG_RATIO, status=status)
 
 
-def lift_of(inference: Inference, *, decreasing: npt.ArrayLike = False) -> Inference:
-    """An inference on the log-ratio scale as a relative lift, ``exp(x) - 1``.
+def lift_of(inference: Inference, *, baseline: npt.ArrayLike) -> Inference:
+    """An inference on the log-ratio scale as a relative lift, ``exp(x) - 1``, a proportion.
 
     Parameters
     ----------
     inference
-        Result of `infer` on an Effect from `log_lift`.
-    decreasing
-        True where the control mean is negative: the lift relative to ``|control|`` is then ``1 - exp(x)``, and the
-        ends change places.
+        Result of `infer` on an Effect from `log_lift` or `stats.proportions.katz_log_ratio`.
+    baseline
+        Control mean; only its sign matters. Below 0 the lift relative to ``|control|`` is ``1 - exp(-x)``.
     """
-    flip = np.asarray(decreasing, dtype=bool)
-    value, low, high = (np.expm1(x) for x in (inference.value, inference.low, inference.high))
-    return replace(
-        inference,
-        value=np.where(flip, -value, value),
-        low=np.where(flip, -high, low),
-        high=np.where(flip, -low, high),
-    )
+    sign = np.where(np.asarray(baseline, np.float64) < 0, -1.0, 1.0)
+    value, low, high = (sign * np.expm1(sign * x) for x in (inference.value, inference.low, inference.high))
+    return replace(inference, value=value, low=low, high=high)
 
 
 def _lift_status(status: StatusArray, baseline: FloatArray, variance: FloatArray) -> StatusArray:
@@ -314,9 +311,7 @@ def _quadratic(terms: _Terms, quantile: FloatArray) -> tuple[FloatArray, FloatAr
     return centre - half, centre + half, np.where(lead > 0, np.int8(FiellerKind.BOUNDED), exterior)
 
 
-def _refine(
-    end: FloatArray, which: int, critical: ContrastCritical, terms: _Terms, bounded: BoolArray
-) -> FloatArray:
+def _refine(end: FloatArray, which: int, critical: ContrastCritical, terms: _Terms, bounded: BoolArray) -> FloatArray:
     """Move an end until its own contrast's quantile gives it back."""
     if not bounded.any():
         return end

@@ -87,7 +87,7 @@ def any_exceeds(
 
     Notes
     -----
-    Dunnett (1955), JASA 50:1096-1121, equations 5 to 7; the product structure is Dunnett and Sobel (1955), Biometrika
+    Dunnett (1955), JASA 50:1096-1121; the product structure is Dunnett and Sobel (1955), Biometrika
     42:258-260. Deterministic: the trapezoidal rule over the control's noise and over ``log S``, whose error falls
     exponentially for these integrands (Trefethen and Weideman 2014, SIAM Review 56:385-458), and Gauss-Legendre
     panels around the steps where the control is more than 100 times smaller than a treatment.

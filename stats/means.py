@@ -110,7 +110,7 @@ def welch_df(share_a: npt.ArrayLike, df_a: npt.ArrayLike, share_b: npt.ArrayLike
     """
     a, b = np.asarray(share_a, np.float64), np.asarray(share_b, np.float64)
     nu_a, nu_b = np.asarray(df_a, np.float64), np.asarray(df_b, np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         largest = np.maximum(a, b)
         a, b = a / largest, b / largest
         weight = a / (a + b)

@@ -106,8 +106,8 @@ def meta_analysis(
     Notes
     -----
     DerSimonian and Laird (1986), Controlled Clinical Trials 7:177-188; Hartung and Knapp (2001), Statistics in
-    Medicine 20:3875-3889, equation 6; Higgins and Thompson (2002), Statistics in Medicine 21:1539-1558, equations 9
-    and 10; prediction interval Higgins, Thompson and Spiegelhalter (2009), JRSS A 172:137-159, equation 12.
+    Medicine 20:3875-3889; Higgins and Thompson (2002), Statistics in Medicine 21:1539-1558; prediction
+    interval Higgins, Thompson and Spiegelhalter (2009), JRSS A 172:137-159.
 
     With few studies the normal interval covers too rarely whatever the estimator (between 85 % and 92 % at k = 5 with
     sizeable heterogeneity, because tau squared is taken as known); the Knapp-Hartung interval keeps its coverage and

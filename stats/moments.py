@@ -137,7 +137,8 @@ class Moments:
             count, means, variances = np.broadcast_arrays(count, means, variances)
             means, variances = means[..., np.newaxis], variances[..., np.newaxis, np.newaxis]
         few = count < 2
-        cross = variances * np.maximum(count - 1.0, 0.0)[..., np.newaxis, np.newaxis]
+        with np.errstate(invalid="ignore", over="ignore"):
+            cross = variances * np.maximum(count - 1.0, 0.0)[..., np.newaxis, np.newaxis]
         cross = np.where(few[..., np.newaxis, np.newaxis], 0.0, cross)
         return cls._checked(count.copy(), means.copy(), cross)
 

@@ -71,7 +71,7 @@ def adjust_p_values(
     Notes
     -----
     Holm (1979), Scandinavian Journal of Statistics 6:65-70; Hochberg (1988), Biometrika 75:800-802; Hommel (1988),
-    Biometrika 75:383-386, in the adjusted form of Wright (1992), Biometrics 48:1005-1013, appendix; Benjamini and
+    Biometrika 75:383-386, in the adjusted form of Wright (1992), Biometrics 48:1005-1013; Benjamini and
     Hochberg (1995), JRSS B 57:289-300, equation 1; Benjamini and Yekutieli (2001), Annals of Statistics
     29:1165-1188, theorem 1.3. Hommel takes time quadratic in the size of a family, the others sort.
 
@@ -127,7 +127,7 @@ def fixed_sequence(p_values: npt.ArrayLike, *, axis: int = -1) -> Adjusted:
     Notes
     -----
     Maurer, Hothorn and Lehmacher (1995); adjusted p-values as in Dmitrienko and Tamhane (2007), Pharmaceutical
-    Statistics 6:171-180, section 3.2. Controls the chance of any false rejection under any dependence.
+    Statistics 6:171-180. Controls the chance of any false rejection under any dependence.
 
     Examples
     --------
@@ -191,7 +191,7 @@ def fcr_intervals(effect: Effect, *, rate: float = 0.05, selected: npt.ArrayLike
     -----
     With R of m effects selected each interval has coverage ``1 - R * rate / m``: Benjamini and Yekutieli (2005),
     JASA 100:71-81, definition 1. Exact control holds under independence for BH, Bonferroni and every other selection
-    in which the number selected does not hinge on a single selected p-value; under positive dependence theorem 4.
+    in which the number selected does not hinge on a single selected p-value; for BH under positive dependence as well.
     Effects without a usable status count neither as selected nor as hypotheses.
 
     Examples

@@ -113,7 +113,9 @@ def agresti_caffo(control: Moments, treatment: Moments, *, confidence: float = 0
 
     Notes
     -----
-    Agresti and Caffo (2000), The American Statistician 54:280-288. The estimate is the unadjusted difference.
+    Agresti and Caffo (2000), The American Statistician 54:280-288. The estimate is the unadjusted difference. As
+    published the interval is not cut: with a handful of units it can end beyond -1 or 1, where `score_interval` and
+    `newcombe` do not.
 
     Examples
     --------
@@ -125,7 +127,10 @@ def agresti_caffo(control: Moments, treatment: Moments, *, confidence: float = 0
     p_a, p_b = (x_a + 1.0) / (n_a + 2.0), (x_b + 1.0) / (n_b + 2.0)
     se = np.sqrt(p_a * (1.0 - p_a) / (n_a + 2.0) + p_b * (1.0 - p_b) / (n_b + 2.0))
     reach = _two_sided(confidence) * se
-    return _difference(x_b / n_b - x_a / n_a, p_b - p_a - reach, p_b - p_a + reach, confidence, status)
+    centre = p_b - p_a
+    return Interval(
+        value=x_b / n_b - x_a / n_a, low=centre - reach, high=centre + reach, confidence=confidence, status=status
+    )
 
 
 def score_interval(control: Moments, treatment: Moments, *, confidence: float = 0.95, factor: bool = True) -> Interval:

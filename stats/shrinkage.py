@@ -65,10 +65,10 @@ def empirical_bayes(
 
     Notes
     -----
-    ``mean + (1 - B) (effect - mean)`` with ``B = v / (v + tau2)``: Morris (1983), JASA 78:47-55, equation 1.17, with
+    ``mean + (1 - B) (effect - mean)`` with ``B = v / (v + tau2)``: Morris (1983), JASA 78:47-55, with
     the standard error of the best linear unbiased predictor, ``tau2 B + B**2 var(mean)`` (Raudenbush and Bryk 1985,
     Journal of Educational Statistics 10:75-98). The interval adds the uncertainty of tau2, twice the third term of
-    Prasad and Rao (1990), JASA 85:163-171, equation 5.4; on average over the effects it covers 93 to 97 % for 95 %
+    Prasad and Rao (1990), JASA 85:163-171; on average over the effects it covers 93 to 97 % for 95 %
     where tau2 is comparable to the sampling variances, down to 87 % where many effects differ by far less than their
     errors; a single extreme effect is covered less often.
 
@@ -146,7 +146,7 @@ def james_stein(effects: npt.ArrayLike, variance: npt.ArrayLike) -> JamesStein:
     Notes
     -----
     ``mean + max(0, 1 - (k - 3) variance / S) (effect - mean)`` with S the sum of squares around the mean: Efron and
-    Morris (1975), JASA 70:311-319, equation 2.3. The summed squared error is smaller than that of the effects
+    Morris (1975), JASA 70:311-319. The summed squared error is smaller than that of the effects
     themselves whatever the truth; a single effect may be worse. Below four effects there is nothing to gain and the
     status is ``INSUFFICIENT_DATA``.
 

@@ -64,7 +64,7 @@ def conditional_estimate(
 
     Notes
     -----
-    Zhong and Prentice (2008), Biostatistics 9:621-634, equation 4; Ghosh, Zou and Wright (2008), American Journal of
+    Zhong and Prentice (2008), Biostatistics 9:621-634; Ghosh, Zou and Wright (2008), American Journal of
     Human Genetics 82:1064-1074. The estimate solves "expectation given selection = observed". The interval inverts
     the truncated normal distribution, so its coverage given selection is exact. Just above the threshold the interval
     is long: that is what the data say.
@@ -153,7 +153,7 @@ def total_effect_bias(true_effects: npt.ArrayLike, se: npt.ArrayLike, critical: 
     Notes
     -----
     ``sum of se * phi((critical * se - effect) / se)``: Lee and Shen (2018), Winner's Curse: Bias Estimation for Total
-    Effects of Features in Online Controlled Experiments, KDD, equation 5.
+    Effects of Features in Online Controlled Experiments, KDD.
 
     Examples
     --------
@@ -180,7 +180,7 @@ def total_effect(effect: Effect, critical: npt.ArrayLike) -> TotalEffect:
 
     Notes
     -----
-    The bias of `total_effect_bias` with the estimates in place of the true effects (Lee and Shen 2018, section 3.2).
+    The bias of `total_effect_bias` with the estimates in place of the true effects (Lee and Shen 2018).
     A plug-in: it comes out too large where most true effects are far below the threshold, too small where most lie
     near it.
 

@@ -55,14 +55,15 @@ def pooled_cuts(arms: Sequence[Histogram], *, lower: float = 0.0, upper: float =
         Distribution of the metric per unit in every arm; cells broadcast. Cutting each arm at its own percentile
         would compare different metrics, so the arms are always pooled.
     lower, upper
-        Levels in [0, 1], ``lower < upper``; 0 and 1 mean no cut at that tail.
+        Levels in [0, 1], ``lower < upper``; at 0 and 1 the cut is the smallest and the largest value: nothing moves.
     skip_zeros
-        Take the percentiles of the values other than 0 (a purchase amount of units that purchased).
+        Take the percentiles of the values other than 0 (a purchase amount of units that purchased). The zeros
+        themselves stay zeros: no cut lies beyond them.
 
     Returns
     -------
     Cuts
-        ``INSUFFICIENT_DATA`` where no value is left to take a percentile of; nothing is cut there.
+        ``INSUFFICIENT_DATA`` where no value is left to take a percentile of; nothing is cut there (infinite cuts).
 
     Raises
     ------
@@ -80,7 +81,7 @@ def pooled_cuts(arms: Sequence[Histogram], *, lower: float = 0.0, upper: float =
     --------
     >>> cuts = pooled_cuts([Histogram.from_rows(range(51)), Histogram.from_rows(range(51, 101))], upper=0.95)
     >>> float(cuts.low), float(cuts.high)
-    (-inf, 95.0)
+    (0.0, 95.0)
     """
     if not 0.0 <= lower < upper <= 1.0:
         raise OutOfRangeError("lower and upper", (lower, upper), "levels with 0 <= lower < upper <= 1")
@@ -88,8 +89,9 @@ def pooled_cuts(arms: Sequence[Histogram], *, lower: float = 0.0, upper: float =
     if skip_zeros:
         kept = np.where(pooled.values == 0.0, 0.0, pooled.counts)
         pooled = Histogram.from_counts(pooled.values, kept)
-    low = pooled.quantile(lower) if lower > 0 else np.full(pooled.status.shape, -np.inf)
-    high = pooled.quantile(upper) if upper < 1 else np.full(pooled.status.shape, np.inf)
+    low, high = pooled.quantile(lower), pooled.quantile(upper)
+    if skip_zeros:
+        low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
     known = pooled.n > 0
     return Cuts(
         low=np.where(known, low, -np.inf),

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from app.commands.session import Output, OutputFormat, emit, emit_json, refusing
+from app.commands.session import Output, OutputFormat, emit, emit_json, opened_warehouse, refusing, say, session
 
 if TYPE_CHECKING:
+    from pipelines.planning.history import History
     from pipelines.reports.planning import PlanAnswer
     from stats.baseline import Baseline
     from stats.enrolment import Enrolment
@@ -47,16 +48,29 @@ Share: TypeAlias = Annotated[
     float | None, typer.Option(help="Control's share of the units; all arms are equal unless given.")
 ]
 
+Rate: TypeAlias = Annotated[
+    float | None, typer.Option(help="Control's conversion rate, 0.10 for 10 %; with --sd its mean.")
+]
+Effect: TypeAlias = Annotated[
+    float | None, typer.Option(help="Smallest change to find: 0.05 is +5 % of the baseline, -0.05 is -5 %.")
+]
+Margin: TypeAlias = Annotated[
+    float | None, typer.Option(help="Instead of --effect: the harm to exclude (non-inferiority), 0.02 for 2 %.")
+]
+Past: TypeAlias = Annotated[
+    str, typer.Option("--from", help="Instead of --baseline: a past experiment whose events give baseline and traffic.")
+]
+PastMetric: TypeAlias = Annotated[str, typer.Option(help="With --from: the metric, of any kind.")]
+
 
 def power(
-    baseline: Annotated[float, typer.Option(help="Control's conversion rate, 0.10 for 10 %; with --sd its mean.")],
-    effect: Annotated[
-        float | None, typer.Option(help="Smallest change to find: 0.05 is +5 % of the baseline, -0.05 is -5 %.")
-    ] = None,
-    margin: Annotated[
-        float | None, typer.Option(help="Instead of --effect: the harm to exclude (non-inferiority), 0.02 for 2 %.")
-    ] = None,
+    context: typer.Context,
+    baseline: Rate = None,
+    effect: Effect = None,
+    margin: Margin = None,
     *,
+    past: Past = "",
+    metric: PastMetric = "",
     sd: Annotated[float | None, typer.Option(help="Standard deviation per unit; makes the baseline a mean.")] = None,
     absolute: Annotated[
         bool, typer.Option("--absolute", help="The effect or margin is a difference, not a share of the baseline.")
@@ -89,10 +103,10 @@ def power(
 
         if (effect is None) == (margin is None):
             raise PlanError("effect", effect, "give either --effect or --margin")
-        known = _baseline(baseline, sd, convention.value)
+        known, enrolment = _known(context, (past, metric), baseline, sd, daily, convention.value)
         known = known.adjusted(correlation).clustered(float(design_effect(cluster_size, icc, cv=cluster_cv)))
         plan = _plan(
-            name="the rate" if sd is None else "the mean",
+            name=metric or ("the rate" if sd is None else "the mean"),
             effect=effect,
             margin=margin,
             better=better.value,
@@ -104,7 +118,59 @@ def power(
             design=design.value,
             end=days,
         )
-        _report(plan, known, traffic(daily), days=days, looks=looks, units=units, output=output)
+        _report(plan, known, enrolment, days=days, looks=looks, units=units, output=output)
+
+
+def _known(
+    context: typer.Context,
+    history: tuple[str, str],
+    baseline: float | None,
+    sd: float | None,
+    daily: str | None,
+    convention: str,
+) -> tuple[Baseline, Enrolment | None]:
+    """The metric in control and how units arrive: as told, or as a past experiment's events have it."""
+    from dataclasses import replace
+
+    from stats.plan import PlanError
+
+    experiment, metric = history
+    if not experiment and baseline is None:
+        raise PlanError("baseline", None, "give --baseline, or --from EXPERIMENT with --metric METRIC")
+    if baseline is not None:
+        if experiment or metric:
+            raise PlanError("from", experiment, "give either --baseline or --from with --metric")
+        return _baseline(baseline, sd, convention), traffic(daily)
+    if not metric or sd is not None:
+        raise PlanError("metric", metric, "--from needs --metric, which gives the mean and the standard deviation")
+    found = _history(context, experiment, metric)
+    return replace(found.baseline, convention=convention), traffic(daily) or found.enrolment
+
+
+def _history(context: typer.Context, experiment: str, metric: str) -> History:
+    from datetime import UTC, datetime
+
+    from pipelines.definitions.loader import load_definitions
+    from pipelines.formatting import count, number, percent
+    from pipelines.planning.history import read_history
+
+    workspace = session(context).workspace
+    definitions = load_definitions(workspace.root)
+    with opened_warehouse(workspace, read_only=True) as warehouse:
+        found = read_history(warehouse, definitions, experiment=experiment, metric=metric, now=datetime.now(UTC))
+    known = found.baseline
+    say(
+        f"{metric} in {experiment}: {number(known.mean)} with standard deviation {number(known.sd)} over "
+        f"{count(found.units)} units of control; {count(sum(found.daily))} units entered on "
+        f"{len(found.daily)} full days."
+    )
+    if found.covariate_units:
+        fewer = percent(found.correlation**2, places=0)
+        say(
+            f"Its correlation with the {found.covariate_days:g} days before exposure is {found.correlation:.2f}: an "
+            f"analysis that adjusts for them (--correlation) needs {fewer} fewer units."
+        )
+    return found
 
 
 def traffic(daily: str | None) -> Enrolment | None:

@@ -1,27 +1,30 @@
-"""The sample-size calculator: every input is in the address, every error stands at its field."""
+"""The sample-size calculator: the numbers and sentences of `rampwise power`, every input in the address."""
 
 from __future__ import annotations
 
-import math
-from typing import Literal
+from datetime import UTC, datetime, timedelta
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
+from app.views.asking import Fields, ask
 from app.views.panel import panel
+from app.views.planning import metric_name
+from app.views.prefill import Values, from_snapshot, from_warehouse, metrics_of
+from app.views.question import Question
 from app.views.reach import Reach, reach, reach_chart
-from app.views.sizing import Answer, Question, answer, problems
+from app.views.saving import show_saving
+from app.views.sizing import Answer, answer, best_share, field_of, problems
+from app.views.snapshots import Looks, load_looks
 from pipelines import formatting
+from pipelines.config import WorkspaceError
+from pipelines.errors import PipelineError
 from pipelines.reports import presentation
+from pipelines.reports.planning import gap_sentences, peeking_sentence, price_rows, size_sentence, week_rows
 from stats.errors import StatsError
+from stats.plan import PlanError
 
-# What a choice is called on screen is what stands in the address.
-PROPORTION, MEAN = "Conversion rate", "Mean"
-RELATIVE, ABSOLUTE = "Percent of control", "Absolute"
-SIDES = {"Two-sided": "two-sided", "One-sided": "one-sided"}
-CORRECTIONS = {"Bonferroni": "bonferroni", "Dunnett": "dunnett"}
-NUMBER = "%.10g"
-Slots = dict[str, DeltaGenerator]
+NONE = "None"
+READ, REFUSED = "history_read", "history_refused"
 
 
 def show() -> None:
@@ -29,172 +32,111 @@ def show() -> None:
     st.title("Sample size", anchor=False)
     st.caption("How many units, and how many days, until an experiment can find the change you care about.")
     inputs, results = st.columns([5, 8], gap="large")
-    slots: Slots = {}
     with inputs:
-        question = _ask(slots)
+        start, name = _ask_history()
+        fields = Fields(start)
+        question = ask(fields, name=name)
     found = problems(question)
+    if not found:
+        try:
+            result = answer(question)
+        except PlanError as error:
+            found = {field_of(error): f"{error.reason[:1].upper()}{error.reason[1:]}."}
+        except StatsError as error:
+            with results:
+                _show_unanswered("There is no answer to this question", str(error))
+            return
     for field, message in found.items():
-        slots[field].error(message)
+        fields.slots.get(field, inputs).error(message)
     with results:
         if found:
             _show_unanswered("Some inputs need a correction", "The fields on this page say which and why.")
-            return
-        try:
-            result = answer(question)
-        except StatsError as error:
-            _show_unanswered("There is no answer to this question", str(error))
-            return
-        if result is None:
+        elif result is None:
             _show_unanswered(
                 "More than a trillion units",
                 "No experiment can find a change this small. Choose a larger change, or a metric with less spread.",
             )
-            return
-        _show_answer(question, result)
+        else:
+            _show_answer(question, result)
 
 
-def _ask(slots: Slots) -> Question:
-    metric = st.segmented_control(
+def _ask_history() -> tuple[Values, str]:
+    """The experiment and metric to start from: the fields' starting values, and the metric's name."""
+    try:
+        looks = load_looks()
+    except (WorkspaceError, PipelineError):
+        return {}, ""
+    if not looks.snapshots:
+        return {}, ""
+    names = [NONE, *sorted(looks.snapshots)]
+    experiment = st.selectbox(
+        "Start from an experiment",
+        names,
+        key="experiment",
+        bind="query-params",
+        on_change=_fill,
+        help="Its plan, and its control as last analysed.",
+    )
+    if experiment == NONE or not metrics_of(looks.snapshots[experiment]):
+        return {}, ""
+    snapshot = looks.snapshots[experiment]
+    metric = st.selectbox(
         "Metric",
-        [PROPORTION, MEAN],
-        default=PROPORTION,
+        metrics_of(snapshot),
         key="metric",
         bind="query-params",
-        required=True,
+        on_change=_fill,
+    )
+    st.button(
+        "Read the events",
+        on_click=_read,
+        args=(looks, experiment, metric),
         width="stretch",
+        help="Reads the baseline, the correlation with the days before exposure, and the new units of each day from "
+        "the warehouse.",
     )
-    kind: Literal["proportion", "mean"] = "mean" if metric == MEAN else "proportion"
-    if kind == "proportion":
-        baseline, sd = _number("Conversion rate of control, %", "baseline", 10.0, slots, step=1.0) / 100, 1.0
-    else:
-        left, right = st.columns(2)
-        with left:
-            baseline = _number("Mean of control", "mean", 20.0, slots, field="baseline")
-        with right:
-            sd = _number("Standard deviation", "sd", 40.0, slots, help="Of the metric per unit, in the same units.")
-    effect, relative = _ask_effect(kind, slots)
-    treatments, share, correction = _ask_arms(slots)
-    daily = st.number_input(
-        "Units entering per day",
-        value=None,
-        step=100.0,
-        format=NUMBER,
-        placeholder="optional: gives the duration",
-        key="daily",
-        bind="query-params",
-        help="New units (users, sessions, ...) over all arms together.",
-    )
-    slots["daily"] = st.empty()
-    alpha, power, sides, metrics = _ask_error_rates(slots)
-    return Question(
-        kind=kind,
-        baseline=baseline,
-        sd=sd,
-        effect=effect,
-        relative=relative,
-        treatments=treatments,
-        control_share=share,
-        alpha=alpha,
-        power=power,
-        sides=sides,
-        correction=correction,
-        success_metrics=metrics,
-        daily=daily,
-    )
+    if READ in st.session_state and st.session_state[READ][:2] == (experiment, metric):
+        st.caption(st.session_state[READ][2])
+    if REFUSED in st.session_state:
+        st.warning(st.session_state.pop(REFUSED))
+    return from_snapshot(snapshot, metric), metric
 
 
-def _ask_effect(kind: str, slots: Slots) -> tuple[float, bool]:
-    left, right = st.columns([3, 4], vertical_alignment="bottom")
-    with right:
-        scale = st.selectbox("Given as", [RELATIVE, ABSOLUTE], key="scale", bind="query-params")
-    relative = scale == RELATIVE
-    unit = "%" if relative else "percentage points" if kind == "proportion" else "units of the metric"
-    with left:
-        effect = _number(
-            f"Smallest change, {unit}",
-            "effect",
-            5.0,
-            slots,
-            help="The change below which you would not act. Negative to look for a decrease.",
+def _fill() -> None:
+    """Fill the fields in after another experiment or metric was chosen."""
+    looks = load_looks()
+    snapshot = looks.snapshots.get(st.session_state.get("experiment", NONE))
+    if snapshot is None:
+        return
+    metric = st.session_state.get("metric")
+    if metric not in metrics_of(snapshot):
+        metric = next(iter(metrics_of(snapshot)), "")
+    for key, value in from_snapshot(snapshot, metric).items():
+        st.session_state[key] = value
+
+
+def _read(looks: Looks, experiment: str, metric: str) -> None:
+    """Fill the fields in from the events; the warehouse is opened for as short as it takes."""
+    try:
+        history, values = from_warehouse(looks, experiment, metric)
+    except (PipelineError, StatsError) as error:
+        st.session_state[REFUSED] = str(error)
+        return
+    for key, value in values.items():
+        st.session_state[key] = value
+    before = "nothing was recorded before first exposure, so no covariate"
+    if history.covariate_units:
+        days = f"{history.covariate_days:g} days before first exposure"
+        saved = formatting.percent(history.correlation**2, places=0)
+        before = (
+            f"correlation {history.correlation:.2f} with the {days} (an analysis that adjusts for it needs {saved} "
+            "fewer units: enter it under Covariate)"
         )
-    return (effect / 100 if relative or kind == "proportion" else effect), relative
-
-
-def _ask_arms(slots: Slots) -> tuple[int, float, str]:
-    left, right = st.columns(2)
-    with left:
-        treatments = _whole(_number("Treatments besides control", "treatments", 1.0, slots, step=1.0))
-    with right:
-        even = 100 / (treatments + 1) if treatments > 0 else 50.0
-        label = "Control's share, %"
-        share = st.number_input(
-            label,
-            value=None,
-            step=1.0,
-            format=NUMBER,
-            placeholder=f"equal arms: {even:.4g}",
-            key="control_share",
-            bind="query-params",
-            help="The treatments share the rest equally. Empty: all arms are equal.",
-        )
-        slots["control_share"] = st.empty()
-    correction = "bonferroni"
-    if treatments > 1:
-        correction = CORRECTIONS[
-            st.segmented_control(
-                "Correction for several treatments",
-                list(CORRECTIONS),
-                default="Bonferroni",
-                key="correction",
-                bind="query-params",
-                required=True,
-                help="The scorecard uses Bonferroni. Dunnett knows that the treatments share one control and needs "
-                "slightly fewer units.",
-            )
-        ]
-    return treatments, (even if share is None else share) / 100, correction
-
-
-def _ask_error_rates(slots: Slots) -> tuple[float, float, str, int]:
-    with st.expander("Error rates", expanded=True):
-        left, right = st.columns(2)
-        with left:
-            alpha = _number("False-positive rate, %", "alpha", 5.0, slots, step=1.0) / 100
-            metrics = _whole(
-                _number(
-                    "Success metrics",
-                    "success_metrics",
-                    1.0,
-                    slots,
-                    step=1.0,
-                    help="They share the false-positive rate equally, as on the scorecard. Guardrails do not.",
-                )
-            )
-        with right:
-            power = _number("Power, %", "power", 80.0, slots, step=5.0) / 100
-            sides = st.selectbox("Test", list(SIDES), key="sides", bind="query-params")
-    return alpha, power, SIDES[sides], metrics
-
-
-def _number(
-    label: str,
-    key: str,
-    default: float,
-    slots: Slots,
-    *,
-    field: str = "",
-    step: float | None = None,
-    help: str | None = None,  # noqa: A002 Streamlit's word
-) -> float:
-    """A number in the address, with a place for its error right below it."""
-    value = st.number_input(label, value=default, step=step, key=key, bind="query-params", help=help, format=NUMBER)
-    slots[field or key] = st.empty()
-    return math.nan if value is None else value
-
-
-def _whole(value: float) -> int:
-    """A whole number; -1, which no field accepts, where it is none."""
-    return int(value) if math.isfinite(value) and value == int(value) else -1
+    told = (
+        f"From {formatting.count(history.units)} units in control: {before}; new units on {len(history.daily)} full "
+        f"days, {formatting.count(sum(history.daily))} together."
+    )
+    st.session_state[READ] = (experiment, metric, told)
 
 
 def _show_unanswered(title: str, text: str) -> None:
@@ -203,11 +145,36 @@ def _show_unanswered(title: str, text: str) -> None:
 
 def _show_answer(question: Question, result: Answer) -> None:
     reached = reach(question, result)
-    panel("sample_size.html", key="answer", q=question, a=result, reach=reached, **_words(question))
+    plan = result.plan
+    share = best_share(question)
+    panel(
+        "sample_size.html",
+        key="answer",
+        q=question,
+        a=result,
+        sentence="" if plan is None else size_sentence(plan),
+        gap=() if plan is None else gap_sentences(plan),
+        share="" if share is None else formatting.percent(share, places=1),
+        share_differs=share is not None and abs(share - question.control_share) > 0.005,
+        traffic=formatting.number(question.daily[0], places=0) if len(question.daily) == 1 else "",
+        **_words(question),
+    )
+    if plan is not None:
+        rows = price_rows(plan)
+        st.subheader("The price of looking early", anchor=False)
+        panel("planning_table.html", key="price", rows=rows, label="Price of each design", note=peeking_sentence(plan))
     _show_reach(reached)
+    if plan is not None and plan.weeks:
+        with st.expander("Power and smallest effect by week"):
+            panel("planning_table.html", key="weeks", rows=week_rows(plan), label="What each end finds", note="")
+    if plan is not None:
+        start = (datetime.now(UTC) + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+        show_saving(question, plan, start=start)
 
 
 def _show_reach(reached: Reach) -> None:
+    if not reached.points:
+        return
     st.subheader("What could be found with less or more", anchor=False)
     st.vega_lite_chart(reach_chart(reached), width="stretch")
     with st.expander("The same as a table"):
@@ -226,6 +193,7 @@ def _words(q: Question) -> dict[str, str]:
     change = formatting.difference(q.change, kind=q.kind, places=formatting.decimals(q.change * scale, significant=2))
     sign = "+" if q.change > 0 else ""
     return {
+        "metric": metric_name(q),
         "baseline_text": values[0],
         "target_text": values[1],
         "change_text": change if q.lift is None else f"{sign}{presentation.short_percent(q.lift)} relative, {change}",

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from app.views.sizing import DAYS_PER_WEEK, Answer, Question, detectable
+from app.views.planning import enrolment_of
+from app.views.question import DAYS_PER_WEEK, Question
+from app.views.sizing import Answer, detectable
 from pipelines import formatting
 
 MOST_POINTS = 26
@@ -56,11 +58,13 @@ class Reach:
 @lru_cache(maxsize=64)
 def reach(question: Question, result: Answer) -> Reach:
     """The smallest detectable change by week where the daily units are known, by units elsewhere."""
-    if question.daily is not None and result.weeks is not None:
+    curve = enrolment_of(question)
+    by_week = curve is not None and result.weeks is not None
+    if curve is not None and result.weeks is not None:
         last = max(2 * result.weeks, FEWEST_WEEKS)
         step = math.ceil(last / MOST_POINTS)
         weeks = sorted({*range(step, last + 1, step), result.weeks})
-        totals = {week: math.floor(week * DAYS_PER_WEEK * question.daily) for week in weeks}
+        totals = {week: math.floor(float(curve.units_by(week * DAYS_PER_WEEK))) for week in weeks}
         samples = [(float(week), n, week == result.weeks) for week, n in totals.items() if n >= FEWEST_UNITS]
     else:
         samples = [(share * result.total, round(share * result.total), share == 1.0) for share in SHARES]
@@ -69,15 +73,17 @@ def reach(question: Question, result: Answer) -> Reach:
     base = abs(question.baseline)
     relative = base > 0
     points = [
-        _point(question, position, n, planned=planned, change=abs(change) / base if relative else abs(change))
+        _point(
+            question, position, n, planned=planned, by_week=by_week, change=abs(change) / (base if relative else 1.0)
+        )
         for (position, n, planned), change in zip(samples, changes, strict=True)
         if math.isfinite(change)
     ]
-    return Reach(points=tuple(points), by_week=question.daily is not None, relative=relative)
+    return Reach(points=tuple(points), by_week=by_week, relative=relative)
 
 
-def _point(question: Question, position: float, n: int, *, planned: bool, change: float) -> ReachPoint:
-    weeks = "" if question.daily is None else f"{position:.0f} week{'' if position == 1 else 's'}"
+def _point(question: Question, position: float, n: int, *, planned: bool, by_week: bool, change: float) -> ReachPoint:
+    weeks = "" if not by_week else f"{position:.0f} week{'' if position == 1 else 's'}"
     absolute = change * abs(question.baseline) if question.baseline else change
     text = formatting.difference(absolute, kind=question.kind).lstrip("+")
     if question.baseline:

@@ -118,7 +118,7 @@ class Slot:
 
     def clear(self) -> None:
         """Let go of the rows and their memory."""
-        self._table = self._schema.empty_table()
+        self._table = pa.Table.from_batches([], self._schema)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """The rows of the moment, without a copy."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,15 @@ from pipelines.ingest.columns import match_columns
 from pipelines.ingest.errors import IngestFailedError, LoadError, SourceError, UnreadableSourceError
 from pipelines.ingest.landing import keep
 from pipelines.ingest.projection import source_rows, through_sql, with_raw
-from pipelines.ingest.sources import Source, Sources, can_be_lenient, content_hash, find_sources, open_source
+from pipelines.ingest.sources import (
+    Source,
+    Sources,
+    can_be_lenient,
+    content_hash,
+    find_sources,
+    first_line,
+    open_source,
+)
 from pipelines.ingest.summary import FileSummary, IngestSummary, Refusal
 from pipelines.ingest.variants import explain_unknown, known_table
 
@@ -149,19 +157,17 @@ def _load(connection: DuckDBPyConnection, source: Source, order: _Order) -> File
             return _load_once(connection, source, order, strict=strict)
         except _ReadError as error:
             if not strict or not can_be_lenient(source):
-                problem = str(error.__cause__).strip().partition("\n")[0]
-                raise UnreadableSourceError(
-                    source.label, f"reading stopped: {problem}.", "Export or copy it again."
-                ) from error.__cause__
+                problem = f"reading stopped: {first_line(error.__cause__)}"
+                raise UnreadableSourceError(source.label, problem, "Export or copy it again.") from error.__cause__
             strict = False
         except OUR_MISTAKES:
             raise
         except (duckdb.TransactionException, duckdb.ConstraintException) as error:
             if attempt == ATTEMPTS:
-                raise LoadError(source.label, str(error)) from error
+                raise LoadError(source.label, first_line(error)) from error
             attempt += 1
         except (duckdb.Error, OSError) as error:
-            raise LoadError(source.label, str(error)) from error
+            raise LoadError(source.label, first_line(error)) from error
 
 
 def _load_once(connection: DuckDBPyConnection, source: Source, order: _Order, *, strict: bool) -> FileSummary:
@@ -173,11 +179,12 @@ def _load_once(connection: DuckDBPyConnection, source: Source, order: _Order, *,
     with Store(connection, order.kind) as store, _transaction(connection):
         batch = _new_batch(connection, order, digest)
         counts = Counts()
-        for chunk in _chunks(connection, source, order, strict=strict):
-            counts += store.add(chunk, batch)
-            del chunk  # its memory is needed for the next one
-            if order.progress is not None:
-                order.progress(f"{source.label}: {counts.read:,} rows")
+        with closing(_chunks(connection, source, order, strict=strict)) as chunks:
+            for chunk in chunks:
+                counts += store.add(chunk, batch)
+                del chunk  # its memory is needed for the next one
+                if order.progress is not None:
+                    order.progress(f"{source.label}: {counts.read:,} rows")
         if _state(source) != state:
             raise UnreadableSourceError(
                 source.label, "it changed while it was being read.", "Load it again when it is complete."
@@ -254,7 +261,7 @@ def _write_ledger(
     )
 
 
-def _chunks(connection: DuckDBPyConnection, source: Source, order: _Order, *, strict: bool) -> Iterator[pa.Table]:
+def _chunks(connection: DuckDBPyConnection, source: Source, order: _Order, *, strict: bool) -> Generator[pa.Table]:
     """Typed rows of a source in tables of bounded size, numbered from 1.
 
     Reading has a cursor of its own: it runs while the chunks are stored, and an unfinished query blocks a connection.

@@ -154,7 +154,7 @@ def _open_parquet(cursor: DuckDBPyConnection, path: Path) -> OpenSource:
         relation = cursor.read_parquet(str(path), binary_as_string=True).set_alias("file_rows")
     except duckdb.Error as error:
         raise UnreadableSourceError(
-            str(path), f"it is not a whole Parquet file: {_first_line(error)}", "Export or copy it again."
+            str(path), f"it is not a whole Parquet file: {first_line(error)}", "Export or copy it again."
         ) from error
     fields = tuple(
         Field(name=name, value=ColumnExpression("file_rows", name), type=str(kind))
@@ -163,5 +163,6 @@ def _open_parquet(cursor: DuckDBPyConnection, path: Path) -> OpenSource:
     return OpenSource(label=str(path), relation=relation, fields=fields)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+def first_line(error: BaseException | None) -> str:
+    """What an error says first, as a sentence; DuckDB adds pages of advice."""
+    return str(error).strip().partition("\n")[0].rstrip(".") + "."

@@ -148,10 +148,12 @@ def test_cells_are_cut_each_at_their_own_percentiles() -> None:
 def test_no_cut_changes_nothing_and_zeros_can_be_left_out_of_the_percentile() -> None:
     histogram = Histogram.from_counts([0.0, 1.0, 10.0], [90, 9, 1])
     free = pooled_cuts([histogram])
-    assert (float(free.low), float(free.high)) == (-np.inf, np.inf)
+    assert (float(free.low), float(free.high)) == (0.0, 10.0)
     assert float(winsorised_moments(histogram, free).mean[0]) == pytest.approx(0.19)
     assert float(pooled_cuts([histogram], upper=0.95).high) == 1.0
     assert float(pooled_cuts([histogram], upper=0.95, skip_zeros=True).high) == pytest.approx(5.95)
+    both = pooled_cuts([histogram], lower=0.05, upper=0.95, skip_zeros=True)
+    assert float(winsorised_moments(histogram, both).mean[0]) == pytest.approx((9 + 5.95) / 100)
     only_zeros = pooled_cuts([Histogram.from_rows([0.0, 0.0])], upper=0.9, skip_zeros=True)
     assert Status(int(only_zeros.status)) is Status.INSUFFICIENT_DATA
     assert float(only_zeros.high) == np.inf

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from stats.adjustment import regression_adjustment
 from stats.effect import Effect, Scale, infer
 from stats.errors import OutOfRangeError
 from stats.lift import CONTROL_CV_LIMIT, FiellerKind, delta_lift, fieller, fieller_lift, lift_of, log_lift
@@ -86,7 +87,7 @@ def test_a_negative_control_mean_divides_by_its_size() -> None:
     )
     assert float(delta_lift(Moments.from_rows(a), Moments.from_rows(b)).value) == float(lift.value)
     logs = infer(log_lift(Moments.from_rows(a), Moments.from_rows(b)))
-    by_log = lift_of(logs, decreasing=True)
+    by_log = lift_of(logs, baseline=np.mean(a))
     assert float(by_log.value) == pytest.approx(float(lift.value), rel=1e-9)
     assert by_log.low < by_log.value < by_log.high
 
@@ -193,3 +194,34 @@ def test_a_margin_that_is_no_margin_is_refused() -> None:
     assert relative_margin_effect(control, treatment, np.nan).status == Status.INVALID_INPUT
     with pytest.raises(OutOfRangeError, match="better"):
         relative_margin_effect(control, treatment, 0.1, better="up")
+
+
+@pytest.mark.parametrize(
+    ("b", "low", "high"),
+    [(-9.0, 0.0384922295738021, 0.15757311078104), (-12.0, -0.264128181265737, -0.139124988542038)],
+)
+def test_the_log_lift_of_negative_means_keeps_its_side(b: float, low: float, high: float) -> None:
+    # Ends: R, exp(log(b/a) +- qnorm(0.975) se) - 1 turned around for a negative control mean.
+    control, treatment = Moments.from_summary(200, -10.0, 3.0), Moments.from_summary(250, b, 20.0)
+    logs = log_lift(control, treatment)
+    normal = Effect.of(logs.value, logs.se, scale=logs.scale)
+    lift = lift_of(infer(normal), baseline=-10.0)
+    assert (float(lift.low), float(lift.high)) == pytest.approx((low, high), rel=1e-9)
+    for alternative in ("greater", "less"):
+        one = infer(normal, alternative=alternative)
+        assert (one.p_value < 0.5) == ((alternative == "greater") == (b > -10.0))
+        open_end = lift_of(one, baseline=-10.0)
+        # A mean of the same sign stays below 0: the lift below 1.
+        assert float(open_end.high if alternative == "greater" else open_end.low) == pytest.approx(
+            1.0 if alternative == "greater" else -np.inf
+        )
+
+
+def test_an_impossible_covariance_cannot_push_the_estimate_out_of_its_interval() -> None:
+    # Five control units and three covariates: a correlation beyond 1 between adjusted effect and baseline.
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        control, treatment = (Moments.from_rows(rng.normal(5.0, 1.0, (n, 4))) for n in (5, 40))
+        lift = regression_adjustment(control, treatment, covariates=(1, 2, 3)).lift()
+        if lift.kind == FiellerKind.BOUNDED:
+            assert lift.low <= lift.value <= lift.high

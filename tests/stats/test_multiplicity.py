@@ -328,7 +328,7 @@ def test_intervals_of_selected_effects_miss_at_their_rate(spread: float) -> None
     missed = result.selected & ((result.low > truth) | (result.high < truth))
     share = missed.sum(axis=-1) / np.maximum(result.selected.sum(axis=-1), 1)
     assert share.mean() <= 0.1 + 4 * share.std() / np.sqrt(runs)
-    # Two-sided intervals after BH miss at least half of that: Benjamini and Yekutieli (2005), theorem 3.
+    # Two-sided intervals after BH miss at least half as often (Benjamini and Yekutieli 2005).
     some = result.selected.any(axis=-1)
     assert share.mean() >= 0.05 * some.mean() - 4 * share.std() / np.sqrt(runs)
     # Plain intervals of the same selected effects miss far more often: that is what the correction is for.

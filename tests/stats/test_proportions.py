@@ -215,7 +215,7 @@ def test_katz_needs_a_success_in_both_arms() -> None:
     for table in ((0, 100, 5, 100), (5, 100, 0, 100)):
         effect = katz_log_ratio(*arms(table))
         assert effect.status == Status.UNDEFINED_RELATIVE
-        assert np.isnan(lift_of(infer(effect)).low)
+        assert np.isnan(lift_of(infer(effect), baseline=0.05).low)
 
 
 # Exact tests
@@ -379,3 +379,9 @@ def test_a_billion_units_keep_their_counts() -> None:
 def test_a_misspelt_alternative_is_refused(method) -> None:
     with pytest.raises(OutOfRangeError, match="alternative"):
         method(*arms((1, 4, 3, 4)), alternative="larger")
+
+
+def test_agresti_and_caffos_interval_is_not_cut() -> None:
+    # R, Epi::ci.pd(0, 5, 5, 0, method = "AC"): as published, beyond 1 with five units per arm.
+    interval = agresti_caffo(*arms((0, 5, 5, 5)))
+    assert float(interval.high) == pytest.approx(1.08088503340988, rel=1e-9)

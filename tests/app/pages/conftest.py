@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -223,6 +224,12 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 def made() -> dict[str, Snapshot]:
     """Three looks by decision."""
     return {each.decision.decision: each for each in (winner(), broken(), running())}
+
+
+@pytest.fixture(autouse=True)
+def _main_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page becomes `__main__` while it runs; left there, processes that later tests spawn would run it again."""
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
 @pytest.fixture

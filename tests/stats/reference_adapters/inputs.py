@@ -30,7 +30,8 @@ def number(value: float | None) -> float:
 
 
 def alternative(inputs: dict[str, Any]) -> str:
-    return str(inputs.get("alternative", "two-sided")).replace("two.sided", "two-sided").replace("_", "-")
+    named = str(inputs.get("alternative", "two-sided")).replace(".", "-").replace("_", "-")
+    return "greater" if named == "one-sided" else named
 
 
 def confidence(inputs: dict[str, Any], default: float = 0.95) -> float:

@@ -52,7 +52,7 @@ def relative_lift(inputs: dict[str, Any], case: dict[str, Any]) -> dict[str, Any
     lift = fieller(control, treatment, confidence=level, reference=reference)
     delta_effect, log_effect = delta_lift(control, treatment), log_lift(control, treatment)
     delta = infer(without_df(delta_effect, reference), confidence=level)
-    ratio = lift_of(infer(without_df(log_effect, reference), confidence=level))
+    ratio = lift_of(infer(without_df(log_effect, reference), confidence=level), baseline=control.mean[..., 0])
     bounded = lift.kind == FiellerKind.BOUNDED
     kind = {0: "bounded", 1: "exterior", 2: "whole_line"}[int(lift.kind)]
     return {
@@ -83,7 +83,8 @@ def welch_log_lift(inputs: dict[str, Any], case: dict[str, Any]) -> dict[str, An
     side, level = alternative(inputs), confidence(inputs)
     effect = welch(control, treatment)
     result = infer(effect, alternative=side, confidence=level)
-    lift = lift_of(infer(log_lift(control, treatment), alternative=side, confidence=level))
+    logs = infer(log_lift(control, treatment), alternative=side, confidence=level)
+    lift = lift_of(logs, baseline=control.mean[..., 0])
     return {**inference(result), "lift": lift.value, "lift_ci_lower": lift.low, "lift_ci_upper": lift.high}
 
 

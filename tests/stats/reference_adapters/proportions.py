@@ -80,7 +80,9 @@ def single(inputs: dict[str, Any], case: dict[str, Any]) -> dict[str, Any]:
 
 
 def katz(inputs: dict[str, Any], case: dict[str, Any]) -> dict[str, Any]:
-    lift = lift_of(infer(katz_log_ratio(*arms(inputs)), confidence=confidence(inputs)))
+    control, treatment = arms(inputs)
+    logs = infer(katz_log_ratio(control, treatment), confidence=confidence(inputs))
+    lift = lift_of(logs, baseline=control.mean[..., 0])
     return {"lift": lift.value, "ci_lower": lift.low, "ci_upper": lift.high, "status": status(lift.status)}
 
 

@@ -50,7 +50,7 @@ def ratio_lift(inputs: dict[str, Any], case: dict[str, Any]) -> dict[str, Any]:
     arms = [linearise(read(inputs[key]), RATIO) for key in ("control", "treatment")]
     level = confidence(inputs)
     delta = normal(delta_lift(*arms))
-    log = lift_of(infer(normal(log_lift(*arms)), confidence=level))
+    log = lift_of(infer(normal(log_lift(*arms)), confidence=level), baseline=arms[0].mean[..., 0])
     interval = infer(delta, confidence=level)
     return {
         "lift": delta.value,
@@ -164,7 +164,7 @@ def peer_ratio(inputs: dict[str, Any], case: dict[str, Any]) -> dict[str, Any]:
         chosen = normal(effect) if use_normal else effect
         return infer(chosen, confidence=confidence(inputs), alternative=alternative(inputs))
 
-    lift = lift_of(answer(test(*logs)))
+    lift = lift_of(answer(test(*logs)), baseline=arms[0].mean[..., 0])
     return {
         **inference(answer(test(*arms))),
         "lift": lift.value,

@@ -1,0 +1,110 @@
+"""What the calculator's fields start with: an experiment's latest look, or its events."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
+
+from app.views.snapshots import Looks
+from pipelines.definitions.loader import load_definitions
+from pipelines.engine.warehouse import open_warehouse
+from pipelines.errors import PipelineError
+from pipelines.planning.history import History, read_history
+from pipelines.store.snapshot import MetricResult, Snapshot
+
+# What a choice is called on screen is what stands in the address.
+PROPORTION, MEAN, RATIO = "Conversion rate", "Mean", "Ratio"
+IMPROVE, PROTECT = "Find a change", "Show no harm"
+RELATIVE, ABSOLUTE = "Percent of control", "Absolute"
+BETTER = {"Higher is better": "higher", "Lower is better": "lower"}
+KINDS = {"proportion": PROPORTION, "mean": MEAN, "count": MEAN, "ratio": RATIO}
+# The page waits this long for the warehouse, no longer: people look at it.
+WAIT_SECONDS = 2.0
+Values: TypeAlias = dict[str, str | float]
+
+
+def metrics_of(snapshot: Snapshot) -> tuple[str, ...]:
+    """Names of the metrics whose control has a mean and a spread, the deciding ones first."""
+    return tuple(each.metric for each in snapshot.metrics if _measured(each, snapshot.control))
+
+
+def from_snapshot(snapshot: Snapshot, metric: str) -> Values:
+    """Fields, by key, as this look measured the metric and as the experiment was planned; empty without a mean."""
+    result = next((each for each in snapshot.metrics if each.metric == metric), None)
+    if result is None or not (found := _measured(result, snapshot.control)):
+        return {}
+    mean, variance = found
+    protect = result.role == "guardrail" and result.margin is not None
+    effect = result.margin if protect and result.margin is not None else snapshot.plan.minimum_effect
+    toward = -1.0 if result.better == "lower" and not protect else 1.0
+    roles = [each.role for each in snapshot.metrics]
+    values: Values = {
+        "kind": KINDS[result.kind],
+        "goal": PROTECT if protect else IMPROVE,
+        "better": next(label for label, better in BETTER.items() if better == result.better),
+        "scale": RELATIVE,
+        "effect": _tidy(toward * effect * 100),
+        "treatments": float(len(snapshot.arms) - 1),
+        "control_share": _share(snapshot),
+        "alpha": _tidy(snapshot.plan.alpha * 100),
+        "power": _tidy(snapshot.plan.power * 100),
+        "success_metrics": float(max(roles.count("success"), 1)),
+        "guardrails": 0.0 if protect else float(roles.count("guardrail")),
+        "correlation": 0.0,
+        **_level(result.kind, mean, variance**0.5),
+    }
+    seen = min(snapshot.analysed_at, snapshot.end, snapshot.data_until or snapshot.analysed_at)
+    days = (seen - snapshot.start) / timedelta(days=1)
+    if days > 0 and snapshot.exposed > 0:
+        values["daily"] = f"{max(round(snapshot.exposed / days), 1)}"
+    return values
+
+
+def from_warehouse(looks: Looks, experiment: str, metric: str) -> tuple[History, Values]:
+    """The metric's history in that experiment's events, and the fields it fills.
+
+    The correlation is told, not filled in: it helps only where the analysis adjusts for it.
+
+    Raises
+    ------
+    PipelineError
+        If the warehouse is busy or missing, or says too little.
+    """
+    path = looks.workspace.warehouse_path
+    if not path.exists():
+        raise PipelineError("There is no warehouse in this workspace: load events with `rampwise ingest` first.")
+    definitions = load_definitions(looks.workspace.root)
+    with open_warehouse(path, read_only=True, wait_seconds=WAIT_SECONDS) as warehouse:
+        history = read_history(warehouse, definitions, experiment=experiment, metric=metric, now=datetime.now(UTC))
+    baseline = history.baseline
+    return history, {
+        "daily": ", ".join(str(units) for units in history.daily),
+        **_level(history.kind, baseline.mean, baseline.sd),
+    }
+
+
+def _level(kind: str, mean: float, sd: float) -> Values:
+    if kind == "proportion":
+        return {"baseline": _tidy(mean * 100)}
+    return {"mean": _tidy(mean), "sd": _tidy(sd)}
+
+
+def _measured(result: MetricResult, control: str) -> tuple[float, float] | None:
+    for arm in result.arms:
+        if arm.variant == control and arm.mean is not None and arm.variance is not None and arm.variance > 0:
+            return arm.mean, arm.variance
+    return None
+
+
+def _share(snapshot: Snapshot) -> str:
+    """The planned shares as the field has them: empty where all arms are equal, all where treatments differ."""
+    shares = [arm.planned_share * 100 for arm in snapshot.arms]
+    if max(shares) - min(shares) < 1e-6:
+        return ""
+    even = max(shares[1:]) - min(shares[1:]) < 1e-6
+    return f"{shares[0]:.10g}" if even else ", ".join(f"{share:.10g}" for share in shares)
+
+
+def _tidy(value: float) -> float:
+    """A number as the field shows it, so that the address and the field say the same."""
+    return float(f"{value:.6g}")
