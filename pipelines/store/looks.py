@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from pydantic import ConfigDict, JsonValue, with_config
+from pydantic import ConfigDict, with_config
 
 _config = with_config(ConfigDict(extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="null"))
 
@@ -83,9 +84,9 @@ class FrozenPlan:
     """When that was (UTC)."""
     hash: str
     """SHA-256 of the canonical JSON of `content`."""
-    content: dict[str, JsonValue]
+    content: dict[str, Any]
     """Everything that was decided, in plain values: plan, dates, variants with their shares, metrics."""
-    plan: dict[str, JsonValue]
+    plan: dict[str, Any]
     """The `[plan]` section as it was written."""
     start: datetime
     """Planned start (UTC)."""
@@ -100,9 +101,9 @@ class PlanDeviation:
 
     field: str
     """What was changed."""
-    planned: JsonValue
+    planned: Any
     """What the frozen plan says; null where it says nothing."""
-    now: JsonValue
+    now: Any
     """What the definition says now; null where it says nothing any more."""
 
 
