@@ -10,6 +10,7 @@ from typing import Any
 from pipelines.definitions.problems import Location, Mistake
 
 _DAY = timedelta(days=1)
+_SPENDING = "lan_demets_obrien_fleming"
 _NUMBERS = ("minimum_effect", "alpha", "power", "units", "reserve")
 
 
@@ -23,6 +24,13 @@ def plan_mistakes(table: Mapping[str, Any]) -> Iterator[Mistake]:
         return
     start, end = table.get("start"), table.get("end")
     if not (isinstance(start, datetime) and isinstance(end, datetime) and start.tzinfo and end.tzinfo and end > start):
+        return
+    if not _is_watched(written):
+        # What can be wrong in a plain fixed plan takes no mathematics to see: `rampwise validate` stays light.
+        alpha, power = written.get("alpha", 0.05), written.get("power", 0.8)
+        if _is_number(alpha) and _is_number(power) and 0 < power <= alpha < 1:
+            message = f"cannot be kept: power lies above alpha ({alpha:g}) and below 1"
+            yield Mistake(location=("plan", "power"), value=power, message=message)
         return
     from stats.errors import OutOfRangeError
     from stats.group_sequential.spending import Spending
@@ -41,7 +49,7 @@ def plan_mistakes(table: Mapping[str, Any]) -> Iterator[Mistake]:
         Plan(success=(SuccessMetric(name="metric"),), end=(end - start) / _DAY, **values)
     except PlanError as error:
         yield Mistake(location=_location(error.field), value=error.value, message=f"cannot be kept: {error.reason}")
-    family, parameter = written.get("spending", "lan_demets_obrien_fleming"), written.get("spending_parameter")
+    family, parameter = written.get("spending", _SPENDING), written.get("spending_parameter")
     if not isinstance(family, str) or not (parameter is None or _is_number(parameter)):
         return
     try:
@@ -49,6 +57,14 @@ def plan_mistakes(table: Mapping[str, Any]) -> Iterator[Mistake]:
     except OutOfRangeError as error:
         where = "spending_parameter" if error.name == "parameter" else "spending"
         yield Mistake(location=("plan", where), value=written.get(where), message=f"must be {error.expected}")
+
+
+def _is_watched(written: Mapping[str, Any]) -> bool:
+    """Whether a plan says anything about looks before its end, or how alpha is spent over them."""
+    if written.get("design", "fixed") != "fixed" or written.get("spending", _SPENDING) != _SPENDING:
+        return True
+    said = (written.get(name) for name in ("looks", "units", "reserve", "spending_parameter"))
+    return any(value is not None and value not in ((), []) for value in said)
 
 
 def _location(field: str) -> Location:
