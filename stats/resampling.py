@@ -50,15 +50,17 @@ def resampled_means(
     Notes
     -----
     Efron and Tibshirani (1993), An Introduction to the Bootstrap, chapter 6; Poisson weights: Chamandy, Muralidharan,
-    Najmi and Naidu (2012), "Estimating uncertainty for massive data streams". A million values with 50 distinct ones
-    take 10,000 resamples in some 30 ms.
+    Najmi and Naidu (2012), "Estimating uncertainty for massive data streams". The counts are split in
+    halves, each a binomial draw (Devroye 1986, Non-Uniform Random Variate Generation, chapter XI.1). Measured for
+    10,000 resamples of a million units: 20 ms of processor time with 50 distinct values, 80 ms with 200; the work grows
+    with their number, so bin a continuous metric first (`stats.histogram.LogHistogram`) where that is too slow.
 
     Examples
     --------
     >>> histogram = Histogram.from_counts([0, 1, 5], [900_000, 90_000, 10_000])
     >>> means = resampled_means(histogram, resamples=10_000, rng=np.random.default_rng(1))
     >>> means.shape, round(float(means.std() * 1000), 2)
-    ((10000,), 0.56)
+    ((10000,), 0.57)
     """
     check_choice("scheme", scheme, SCHEMES)
     if resamples < 1:
@@ -131,4 +133,26 @@ def _draw_means(
         step = max(1, _BLOCK // n)
         sizes = [min(step, resamples - start) for start in range(0, resamples, step)]
         return np.concatenate([units[rng.integers(n, size=(size, n))].mean(axis=1) for size in sizes])
-    return np.asarray(rng.multinomial(n, counts / counts.sum(), size=resamples) @ values / n, np.float64)
+    return _split_means(values, counts, resamples, rng)
+
+
+def _split_means(values: FloatArray, counts: FloatArray, resamples: int, rng: np.random.Generator) -> FloatArray:
+    """Means of multinomial resamples, by halves: how many of the units fall into the left half is binomial.
+
+    Exact like drawing one value after the other, in fewer and cheaper binomials with a mean far from 0.
+    """
+    cumulative = np.concatenate([[0.0], np.cumsum(counts)])
+    n = cumulative[-1]
+    centre = counts @ values / n
+    away = np.zeros(resamples)
+    open_parts = [(0, values.size, np.full(resamples, round(float(n)), np.int64))]
+    while open_parts:
+        first, last, units = open_parts.pop()
+        if last - first == 1:
+            away += units * (values[first] - centre)
+            continue
+        middle = (first + last) // 2
+        share = (cumulative[middle] - cumulative[first]) / (cumulative[last] - cumulative[first])
+        left = rng.binomial(units, share)
+        open_parts += [(first, middle, left), (middle, last, units - left)]
+    return np.asarray(centre + away / n, np.float64)

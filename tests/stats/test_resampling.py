@@ -167,3 +167,23 @@ def test_misuse_is_refused() -> None:
         exact_bootstrap_mean(Histogram.from_counts([1.0], [[1], [2]]))
     with pytest.raises(StatsError, match="axes"):
         bootstrap_statistic(np.zeros((2, 2, 2)), lambda s: s[..., 0].mean(axis=-1), rng=generator())
+
+
+@pytest.mark.parametrize("distinct", [2, 3, 7, 33])
+def test_counts_drawn_by_halves_are_multinomial(distinct: int) -> None:
+    # The oracle: numpy's own multinomial draws, and the exact variance of a mean.
+    rng = generator(distinct)
+    counts = rng.integers(5, 400, distinct)
+    values = np.round(rng.lognormal(0.0, 1.0, distinct), 3)
+    n = int(counts.sum())
+    ours = resampled_means(Histogram.from_counts(np.sort(values), counts), resamples=20_000, rng=generator(1))
+    theirs = generator(2).multinomial(n, counts / n, size=20_000) @ np.sort(values) / n
+    assert ss.ks_2samp(ours.round(9), theirs.round(9)).pvalue > 1e-4
+    exact = np.sqrt(np.cov(np.sort(values), fweights=counts, ddof=0) / n)
+    assert ours.std() == pytest.approx(exact, rel=4 / np.sqrt(2 * 20_000))
+
+
+def test_resampled_means_of_a_million_units_keep_a_spread_of_a_thousandth_around_a_billion() -> None:
+    histogram = Histogram.from_counts([1e9 - 1.0, 1e9, 1e9 + 1.0], [10_000, 980_000, 10_000])
+    draws = resampled_means(histogram, resamples=20_000, rng=generator())
+    assert (draws - 1e9).std() == pytest.approx(np.sqrt(0.02 / 1e6), rel=0.03)
