@@ -19,7 +19,7 @@ import numpy.typing as npt
 from scipy import special
 
 from stats.errors import OutOfRangeError, check_choice, check_probability
-from stats.roots import increasing_root
+from stats.roots import bracketed_root, increasing_root
 from stats.status import FloatArray
 from stats.tails import LOG_2, t_upper_log
 
@@ -127,14 +127,8 @@ def mixture_critical(
     r, nu = np.broadcast_arrays(check_ratio(ratio), _floats(df))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         level = 0.5 * np.log1p(r) - np.log(alpha)
-        if sides == "one-sided":
-            return _one_sided_critical(r, nu, level, alpha)
-        known = np.isposinf(nu)
-        finite = np.where(known, 1.0, nu)
-        step = np.expm1(2.0 * level / (finite + 1.0))
-        squared = np.where(step < r, finite * step * (1.0 + r) / (r - step), np.inf)
-        squared = np.where(known, 2.0 * level * (1.0 + r) / r, squared)
-    return np.asarray(np.where(np.isnan(nu) | np.isnan(r), np.nan, np.sqrt(squared)), np.float64)
+        critical = _two_sided(r, nu, level) if sides == "two-sided" else _one_sided(r, nu, level, alpha)
+    return np.asarray(np.where(np.isnan(nu) | np.isnan(r), np.nan, critical), np.float64)
 
 
 def best_ratio(alpha: float, *, sides: str = "two-sided", tuning: str = "exact") -> float:
@@ -219,7 +213,16 @@ def _normal_gain(z: FloatArray, root: FloatArray, *, one_sided: bool) -> FloatAr
     return np.where(u > 0, 0.5 * above * above + LOG_2 + special.log_ndtr(above), below)
 
 
-def _one_sided_critical(r: FloatArray, nu: FloatArray, level: FloatArray, alpha: float) -> FloatArray:
+def _two_sided(r: FloatArray, nu: FloatArray, level: FloatArray) -> FloatArray:
+    """Statistic whose two-sided gain is `level`, at least 0."""
+    known = np.isposinf(nu)
+    finite = np.where(known, 1.0, nu)
+    step = np.expm1(2.0 * level / (finite + 1.0))
+    squared = np.where(step < r, finite * step * (1.0 + r) / (r - step), np.inf)
+    return np.asarray(np.sqrt(np.where(known, 2.0 * level * (1.0 + r) / r, squared)), np.float64)
+
+
+def _one_sided(r: FloatArray, nu: FloatArray, level: FloatArray, alpha: float) -> FloatArray:
     u = np.sqrt(2.0 * level)
     for _ in range(_ROUNDS):  # convex and increasing from above: Newton's iteration falls to the zero
         slope = u + _inverse_mills(u)
@@ -227,22 +230,29 @@ def _one_sided_critical(r: FloatArray, nu: FloatArray, level: FloatArray, alpha:
         u = u - step
         if np.all(~(np.abs(step) > _SETTLED * np.abs(u))):
             break
-    critical = u * np.sqrt((1.0 + r) / r)
+    critical = np.array(u * np.sqrt((1.0 + r) / r))
     student = ~np.isposinf(nu) & ~np.isnan(nu) & ~np.isnan(r)
     if student.any():
-        ratio, df = r[student], nu[student]
-        most = mixture_log_e(np.full(ratio.shape, np.inf), ratio, df, sides="one-sided")
-        reachable = most > -np.log(alpha)
-        found = np.full(ratio.shape, np.inf)
-        x, f = ratio[reachable], df[reachable]
+        critical[student] = _one_sided_student(r[student], nu[student], level[student], alpha)
+    return critical
 
-        def excess(t: FloatArray) -> FloatArray:
-            return np.asarray(mixture_log_e(t, x, f, sides="one-sided") + np.log(alpha), np.float64)
 
-        found[reachable] = increasing_root(excess, np.full(x.shape, 1e-8), np.ones(x.shape))
-        critical = np.array(critical)
-        critical[student] = found
-    return np.asarray(np.where(np.isnan(nu) | np.isnan(r), np.nan, critical), np.float64)
+def _one_sided_student(r: FloatArray, nu: FloatArray, level: FloatArray, alpha: float) -> FloatArray:
+    def excess(t: FloatArray) -> FloatArray:
+        return np.asarray(mixture_log_e(t, r, nu, sides="one-sided") + np.log(alpha), np.float64)
+
+    # One side is between one and two times two sides: that brackets its critical value.
+    low, high = _two_sided(r, nu, np.maximum(level - LOG_2, 0.0)), _two_sided(r, nu, level)
+    reachable = excess(np.full(r.shape, np.inf)) > 0
+    for _ in range(_ROUNDS):  # no two-sided value is large enough, a one-sided one is
+        far = reachable & np.isinf(high)
+        if not far.any():
+            break
+        trial = np.where(far, 4.0 * low + 1.0, high)
+        enough = far & (excess(trial) > 0)
+        low, high = np.where(far & ~enough, trial, low), np.where(enough, trial, high)
+    safe_low, safe_high = np.where(reachable, low, 0.0), np.where(reachable, high, 0.0)
+    return np.where(reachable, bracketed_root(excess, safe_low, safe_high, accuracy=1e-14), np.inf)
 
 
 def _inverse_mills(u: npt.ArrayLike) -> FloatArray:
