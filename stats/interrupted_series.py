@@ -71,9 +71,10 @@ def interrupted_time_series(
     Parameters
     ----------
     series
-        Equally spaced values, time along the last axis, at least seven; NaN is ``INVALID_INPUT``.
+        Equally spaced values, time along the last axis; NaN is ``INVALID_INPUT``. Fewer than seven values, or fewer
+        than two before or after the interruption, are ``INSUFFICIENT_DATA``: it may not have been reached yet.
     intervention
-        How many values lie before the interruption, at least 2, with at least 2 after.
+        How many values lie before the interruption, not negative.
     covariance
         ``"newey_west"`` (Bartlett weights) or ``"independent"`` (ordinary least squares).
     lag
@@ -84,7 +85,7 @@ def interrupted_time_series(
     Raises
     ------
     OutOfRangeError
-        If `intervention` or `lag` does not fit the length of the series.
+        If `intervention` is negative, or `lag` does not fit the length of the series.
 
     Notes
     -----
@@ -105,6 +106,8 @@ def interrupted_time_series(
     (2.0, 2.0)
     """
     check_choice("covariance", covariance, COVARIANCES)
+    if _too_short(series, intervention):
+        return _nothing(series)
     y, design, unit = _design(series, intervention)
     length = y.shape[-1]
     width = int(np.floor(4.0 * (length / 100.0) ** (2.0 / 9.0))) if lag is None else lag
@@ -157,6 +160,8 @@ def interrupted_time_series_ar1(series: npt.ArrayLike, intervention: int, *, met
     2.0
     """
     check_choice("method", method, AUTOREGRESSIONS)
+    if _too_short(series, intervention):
+        return _nothing(series)
     y, design, unit = _design(series, intervention)
     bad = np.asarray(~np.isfinite(y).all(axis=-1))
     y = np.where(bad[..., np.newaxis], 0.0, y)
@@ -176,14 +181,34 @@ def interrupted_time_series_ar1(series: npt.ArrayLike, intervention: int, *, met
     return _interruption(start + change, cov, unit, df, phi, y, fitted, where_status(bad, Status.INVALID_INPUT))
 
 
+def _too_short(series: npt.ArrayLike, intervention: int) -> bool:
+    if intervention < 0:
+        raise OutOfRangeError("intervention", intervention, "the number of values before the interruption, 0 or more")
+    if not np.ndim(series):
+        raise OutOfRangeError("series", series, "an array with time along its last axis")
+    length = np.shape(series)[-1]
+    return length < _TERMS + 3 or not 2 <= intervention <= length - 2
+
+
+def _nothing(series: npt.ArrayLike) -> Interruption:
+    nan = np.full(np.shape(series)[:-1], np.nan)
+    status = np.full(nan.shape, np.int8(Status.INSUFFICIENT_DATA))
+    effect = Effect.of(nan, nan, status=status)
+    return Interruption(
+        level=effect,
+        slope=effect,
+        baseline=nan,
+        trend=nan,
+        covariance=np.full((*nan.shape, 2, 2), np.nan),
+        autocorrelation=nan,
+        status=status,
+    )
+
+
 def _design(series: npt.ArrayLike, intervention: int) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Series, regressors with time in units of its length, and what turns coefficients back to periods."""
     y = np.asarray(series, np.float64)
-    length = y.shape[-1] if y.ndim else 0
-    if length < _TERMS + 3 or not 2 <= intervention <= length - 2:
-        raise OutOfRangeError(
-            "intervention", intervention, f"2 or more values before and after, of at least 7 (the series has {length})"
-        )
+    length = y.shape[-1]
     t = np.arange(1.0, length + 1.0)
     after = (t > intervention).astype(np.float64)
     design = np.stack([np.ones(length), t / length, after, after * (t - intervention) / length], axis=-1)

@@ -190,12 +190,18 @@ def test_series_that_cannot_be_judged_get_a_status() -> None:
     assert float(every_fit(exact, 12)[0].level.value) == pytest.approx(2.0)
 
 
-def test_a_misplaced_interruption_is_refused() -> None:
-    for before in (0, 1, 23, 24, 99):
-        with pytest.raises(OutOfRangeError, match="2 or more values before and after"):
-            interrupted_time_series(np.arange(24.0), before)
+@pytest.mark.parametrize("fit", [interrupted_time_series, interrupted_time_series_ar1])
+def test_a_series_too_short_or_not_yet_interrupted_is_insufficient(fit) -> None:
+    for series, before in ((np.arange(24.0), 0), (np.arange(24.0), 23), (np.arange(24.0), 99), (np.arange(6.0), 3)):
+        result = fit(np.stack([series, series]), before)
+        assert result.status.tolist() == [Status.INSUFFICIENT_DATA] * 2
+        assert np.isnan([result.level.value, infer(result.slope).p_value, result.autocorrelation]).all()
+    assert int(fit([], 0).status) == Status.INSUFFICIENT_DATA
+
+
+def test_a_misuse_of_an_interrupted_series_is_refused() -> None:
     for call in (
-        lambda: interrupted_time_series(np.arange(6.0), 3),
+        lambda: interrupted_time_series(np.arange(24.0), -1),
         lambda: interrupted_time_series(1.0, 3),
         lambda: interrupted_time_series(np.arange(24.0), 12, lag=24),
         lambda: interrupted_time_series(np.arange(24.0), 12, covariance="white"),
