@@ -191,17 +191,33 @@ def noninferiority(
     Parameters
     ----------
     margin
-        Tolerated harm, positive, on the Effect's scale. For a relative margin pass the Effect of
-        `relative_margin_effect`.
+        Tolerated harm, not negative, on the Effect's scale. The Effect of `stats.margins.relative_margin_effect` holds
+        its margin already: pass 0 with it.
     better
         ``"higher"`` or ``"lower"``: the direction in which the metric improves.
     confidence
-        Coverage of the one-sided interval.
+        Coverage of the one-sided interval, in (0, 1).
+
+    Returns
+    -------
+    Inference
+        Not inferior where the interval stays inside the margin; a negative margin is ``INVALID_INPUT``.
+
+    Raises
+    ------
+    OutOfRangeError
+        If `better` or `confidence` is not one of the allowed values.
 
     Notes
     -----
     Reject "worse by the margin or more": Wellek (2010), Testing Statistical Hypotheses of Equivalence and
     Noninferiority, chapter 2.
+
+    Examples
+    --------
+    >>> result = noninferiority(Effect.of(-0.1, 0.2), 0.5)
+    >>> round(float(result.p_value), 4), round(float(result.low), 3)
+    (0.0228, -0.429)
     """
     check_choice("better", better, ("higher", "lower"))
     limit = np.asarray(margin, np.float64)

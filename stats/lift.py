@@ -219,6 +219,18 @@ def fieller_lift(
 def delta_lift(control: Moments, treatment: Moments, *, column: int = 0) -> Effect:
     """Relative lift by the delta method: symmetric around the estimate, an Effect on the relative scale.
 
+    Parameters
+    ----------
+    control, treatment
+        Moments of the metric per randomisation unit; cells broadcast.
+    column
+        Which column of the Moments holds the metric.
+
+    Returns
+    -------
+    Effect
+        A proportion; ``UNDEFINED_RELATIVE`` where the control mean's coefficient of variation is above 0.3.
+
     Notes
     -----
     Variance ``var_b / a**2 + b**2 * var_a / a**4`` for means a, b with squared standard errors var_a, var_b: Deng,
@@ -245,11 +257,23 @@ def delta_lift(control: Moments, treatment: Moments, *, column: int = 0) -> Effe
 def log_lift(control: Moments, treatment: Moments, *, column: int = 0) -> Effect:
     """Logarithm of the ratio of two means, an Effect on the log scale; `lift_of` turns its inference into a lift.
 
+    Parameters
+    ----------
+    control, treatment
+        Moments of the metric per randomisation unit; cells broadcast.
+    column
+        Which column of the Moments holds the metric.
+
+    Returns
+    -------
+    Effect
+        ``UNDEFINED_RELATIVE`` as for `delta_lift`, and where the means are 0 or of different sign.
+
     Notes
     -----
     Variance ``var_a / a**2 + var_b / b**2`` with Welch's degrees of freedom of that sum (the delta method on the log
     scale). Where both means are negative the logarithm's sign is turned, so that positive is an increase on every
-    scale and one-sided questions keep their side. ``UNDEFINED_RELATIVE`` where the means are 0 or of different sign.
+    scale and one-sided questions keep their side.
 
     Examples
     --------

@@ -43,6 +43,23 @@ class Interval:
 def wilson(moments: Moments, *, confidence: float = 0.95) -> Interval:
     """Score interval of one proportion.
 
+    Parameters
+    ----------
+    moments
+        Moments of a 0/1 column, any shape of cells.
+    confidence
+        Coverage of the two-sided interval, in (0, 1).
+
+    Returns
+    -------
+    Interval
+        A proportion in [0, 1]; ``INSUFFICIENT_DATA`` without units.
+
+    Raises
+    ------
+    OutOfRangeError
+        If `confidence` is not in (0, 1).
+
     Notes
     -----
     Wilson (1927), JASA 22:209-212. Coverage is close to nominal on average, also with 0 successes; single cells lie
@@ -62,6 +79,23 @@ def wilson(moments: Moments, *, confidence: float = 0.95) -> Interval:
 
 def clopper_pearson(moments: Moments, *, confidence: float = 0.95) -> Interval:
     """Exact interval of one proportion: coverage is never below the nominal one.
+
+    Parameters
+    ----------
+    moments
+        Moments of a 0/1 column, any shape of cells.
+    confidence
+        Coverage of the two-sided interval, in (0, 1).
+
+    Returns
+    -------
+    Interval
+        A proportion in [0, 1]; ``INSUFFICIENT_DATA`` without units.
+
+    Raises
+    ------
+    OutOfRangeError
+        If `confidence` is not in (0, 1).
 
     Notes
     -----
@@ -87,6 +121,23 @@ def clopper_pearson(moments: Moments, *, confidence: float = 0.95) -> Interval:
 def newcombe(control: Moments, treatment: Moments, *, confidence: float = 0.95) -> Interval:
     """Hybrid score interval of the difference of two proportions (square-and-add of Wilson's limits).
 
+    Parameters
+    ----------
+    control, treatment
+        Moments of a 0/1 column; cells broadcast.
+    confidence
+        Coverage of the two-sided interval, in (0, 1).
+
+    Returns
+    -------
+    Interval
+        Treatment minus control, a difference of proportions; defined for every table with units in both arms.
+
+    Raises
+    ------
+    OutOfRangeError
+        If `confidence` is not in (0, 1).
+
     Notes
     -----
     Newcombe (1998), Statistics in Medicine 17:873-890, method 10. Defined for every table, 0 or all successes
@@ -110,6 +161,23 @@ def newcombe(control: Moments, treatment: Moments, *, confidence: float = 0.95) 
 
 def agresti_caffo(control: Moments, treatment: Moments, *, confidence: float = 0.95) -> Interval:
     """Adjusted Wald interval of the difference of two proportions: one success and one failure added to each arm.
+
+    Parameters
+    ----------
+    control, treatment
+        Moments of a 0/1 column; cells broadcast.
+    confidence
+        Coverage of the two-sided interval, in (0, 1).
+
+    Returns
+    -------
+    Interval
+        Treatment minus control, a difference of proportions; defined for every table with units in both arms.
+
+    Raises
+    ------
+    OutOfRangeError
+        If `confidence` is not in (0, 1).
 
     Notes
     -----

@@ -135,6 +135,16 @@ def g_test(control: Moments, treatment: Moments, *, confidence: float = 0.95, co
 def wald_difference(control: Moments, treatment: Moments) -> Effect:
     """Difference of two proportions with the unpooled standard error and the normal reference.
 
+    Parameters
+    ----------
+    control, treatment
+        Moments of a 0/1 column; cells broadcast.
+
+    Returns
+    -------
+    Effect
+        Treatment minus control, a difference of proportions; ``ZERO_VARIANCE`` where neither arm varies.
+
     Notes
     -----
     Variance ``p (1 - p) / n`` per arm. Large samples only; Welch's t on the same Moments differs by n / (n - 1).
@@ -154,6 +164,16 @@ def wald_difference(control: Moments, treatment: Moments) -> Effect:
 
 def katz_log_ratio(control: Moments, treatment: Moments) -> Effect:
     """Logarithm of the ratio of two proportions, an Effect on the log scale; `stats.lift.lift_of` makes it a lift.
+
+    Parameters
+    ----------
+    control, treatment
+        Moments of a 0/1 column; cells broadcast.
+
+    Returns
+    -------
+    Effect
+        ``log(p_treatment / p_control)`` with the normal reference.
 
     Notes
     -----

@@ -35,10 +35,20 @@ class Cuts:
 def fixed_cuts(low: npt.ArrayLike = -np.inf, high: npt.ArrayLike = np.inf) -> Cuts:
     """Cuts decided before the start, for example "an order counts at most 1000"; cells broadcast.
 
+    Parameters
+    ----------
+    low, high
+        In the units of the metric; infinite for no cut at that tail.
+
     Raises
     ------
     OutOfRangeError
         If a low cut exceeds its high cut.
+
+    Examples
+    --------
+    >>> float(fixed_cuts(high=1000.0).low)
+    -inf
     """
     bottom, top = np.broadcast_arrays(np.asarray(low, np.float64), np.asarray(high, np.float64))
     if not (bottom <= top).all():
