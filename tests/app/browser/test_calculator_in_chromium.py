@@ -13,6 +13,15 @@ from playwright.sync_api import expect
 pytestmark = pytest.mark.browser
 
 
+def choose(page: Any, option: str) -> None:
+    """Pick how results are read. Scrolling closes an open list, so the page must have come to rest before the click."""
+    box = page.get_by_role("combobox", name="Results are read")
+    box.scroll_into_view_if_needed()
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    box.click()
+    page.get_by_role("option", name=option).click()
+
+
 def test_the_next_experiment_is_planned_from_the_last_one(visit: Callable[..., Any], tmp_path: Path) -> None:
     tour = visit()
     page = tour.go("sample-size?experiment=one_page_checkout")
@@ -23,8 +32,7 @@ def test_the_next_experiment_is_planned_from_the_last_one(visit: Callable[..., A
     tour.settle()
     assert "daily=" in page.url
 
-    page.get_by_role("combobox", name="Results are read").click()
-    page.get_by_role("option", name="Up to a planned end (group-sequential)").click()
+    choose(page, "Up to a planned end (group-sequential)")
     expect(page.locator('[data-field="expected"]')).to_be_visible()
     tour.settle()
     sequential = int(total.get_attribute("data-value") or 0)
@@ -36,8 +44,7 @@ def test_the_next_experiment_is_planned_from_the_last_one(visit: Callable[..., A
     again.go(page.url.removeprefix(tour.base + "/"))
     expect(again.page.locator('[data-field="total"]')).to_have_attribute("data-value", str(sequential))
 
-    page.get_by_role("combobox", name="Results are read").click()
-    page.get_by_role("option", name="Once, at the end (fixed)").click()
+    choose(page, "Once, at the end (fixed)")
     expect(page.locator('[data-field="expected"]')).to_have_count(0)
     page.get_by_text("Save as an experiment").click()
     names = page.get_by_role("textbox", name="Success metrics")
