@@ -59,9 +59,9 @@ def _field(name: str, *, as_text: bool) -> Field:
     """A member of the object: one of our columns as text, any other as JSON."""
     pointer = ConstantExpression("/" + name.replace("~", "~0").replace("/", "~1"))
     whole = ColumnExpression("object")
-    if not as_text:
-        return Field(name=name, value=FunctionExpression("json_extract", whole, pointer), type="JSON")
-    text = FunctionExpression("json_extract_string", whole, pointer)
     kind = FunctionExpression("json_type", whole, pointer)
     nested = kind.isin(ConstantExpression("OBJECT"), ConstantExpression("ARRAY"))
-    return Field(name=name, value=CaseExpression(~nested, text), type="VARCHAR")
+    if not as_text:
+        return Field(name=name, value=FunctionExpression("json_extract", whole, pointer), type="JSON", nested=nested)
+    text = FunctionExpression("json_extract_string", whole, pointer)
+    return Field(name=name, value=CaseExpression(~nested, text), type="VARCHAR", nested=nested)

@@ -28,11 +28,15 @@ TEXTS = frozenset({"VARCHAR", "JSON", "UUID", "NULL", '"NULL"'})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """One column of a source: its name there, the expression that gives it, and its DuckDB type."""
+    """One column of a source: its name there, the expression that gives it, and its DuckDB type.
+
+    `nested` tells the rows in which it holds an object or an array, which no column of ours can take.
+    """
 
     name: str
     value: Expression
     type: str
+    nested: Expression | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +95,7 @@ def source_rows(source: OpenSource, matched: Mapping[str, int], *, time: str) ->
         texts["id"] = nothing("VARCHAR").alias("id_text")
     time_typed, time_text = _time(source, time, columns[time])
     value_typed, value_text = _number(source, columns.get("value"))
-    reason = ColumnExpression("line_reason") if source.has_lines else nothing("VARCHAR")
+    reason = _line_reason(source, columns)
     raw = ColumnExpression("line_raw") if source.has_lines else nothing("VARCHAR")
     return source.relation.select(
         *(field.value.alias(f"f{place}") for place, field in enumerate(source.fields)),
@@ -104,6 +108,16 @@ def source_rows(source: OpenSource, matched: Mapping[str, int], *, time: str) ->
         value_text.alias("value_text"),
         _attributes(extra).alias("attributes"),
     )
+
+
+def _line_reason(source: OpenSource, columns: Mapping[str, Field]) -> Expression:
+    """Why a row is refused before its columns are looked at: a broken line, or several values where one belongs."""
+    reason = ColumnExpression("line_reason") if source.has_lines else nothing("VARCHAR")
+    for name, field in columns.items():
+        if field.nested is not None:
+            words = ConstantExpression(f"{name} is a JSON object or array, not a single value")
+            reason = CaseExpression(reason.isnotnull(), reason).otherwise(CaseExpression(field.nested, words))
+    return reason
 
 
 def through_sql(rows: DuckDBPyRelation, name: str, *, reads: str) -> DuckDBPyRelation:

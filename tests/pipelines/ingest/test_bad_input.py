@@ -188,7 +188,18 @@ JSON_LINES = {
     "a number": ("7", "the line is not a JSON object"),
     "null unit": ('{"unit_id": null, "event": "x", "ts": "2026-03-01"}', "unit_id is missing"),
     "no unit": ('{"event": "x", "ts": "2026-03-01"}', "unit_id is missing"),
-    "nested unit": ('{"unit_id": {"a": 1}, "event": "x", "ts": "2026-03-01"}', "unit_id is missing"),
+    "nested unit": (
+        '{"unit_id": {"a": 1}, "event": "x", "ts": "2026-03-01"}',
+        "unit_id is a JSON object or array, not a single value",
+    ),
+    "several events": (
+        '{"unit_id": "u1", "event": ["x", "y"], "ts": "2026-03-01"}',
+        "event is a JSON object or array, not a single value",
+    ),
+    "several values": (
+        '{"unit_id": "u1", "event": "x", "ts": "2026-03-01", "value": [1, 2]}',
+        "value is a JSON object or array, not a single value",
+    ),
     "nan": ('{"unit_id": "u1", "event": "x", "ts": "2026-03-01", "value": NaN}', "value is NaN"),
     "too large": (
         '{"unit_id": "u1", "event": "x", "ts": "2026-03-01", "value": 1e400}',
