@@ -29,7 +29,7 @@ def show_timelines(snapshot: Snapshot) -> None:
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def _specifications(snapshot_id: str, _snapshot: Snapshot) -> list[tuple[str, dict[str, Any], str]]:  # noqa: ARG001
+def _specifications(snapshot_id: str, _snapshot: Snapshot) -> list[tuple[str, dict[str, Any], str]]:  # noqa: ARG001 keyed by id
     """Title, Vega-Lite specification and caption per chart; a snapshot never changes, so its id is the key."""
     return [(each.title, specification(each), each.caption) for each in timelines(_snapshot)]
 

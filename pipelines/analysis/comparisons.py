@@ -338,4 +338,4 @@ def _number(value: FloatArray) -> float | None:
 
 
 def _label(status: object) -> str:
-    return Status(int(status)).label  # type: ignore[call-overload]
+    return Status(int(status)).label  # type: ignore[call-overload]  # a numpy integer
