@@ -221,12 +221,11 @@ def in_one_line(text: str) -> str:
 
     They could otherwise move the cursor, hide what follows or show a name backwards.
     """
-    return "".join(
-        letter
-        if letter == " " or not (unicodedata.category(letter) in _HIDDEN or letter.isspace())
-        else _escape(letter)
-        for letter in text
-    )
+    return "".join(_escape(letter) if _hidden(letter) else letter for letter in text)
+
+
+def _hidden(letter: str) -> bool:
+    return letter != " " and (unicodedata.category(letter) in _HIDDEN or letter.isspace())
 
 
 def _escape(letter: str) -> str:

@@ -128,8 +128,8 @@ def test_a_change_that_fails_leaves_no_row_and_a_row_that_fails_no_change(path: 
         "DELETE FROM audit WHERE number = 3",
         "DELETE FROM audit",
         (
-            "INSERT OR REPLACE INTO audit SELECT number, at, 'local:nobody', role, action, subject, details, previous, hash"
-            " FROM audit WHERE number = 2"
+            "INSERT OR REPLACE INTO audit SELECT number, at, 'local:nobody', role, action, subject, details, previous,"
+            " hash FROM audit WHERE number = 2"
         ),
         "REPLACE INTO audit SELECT * FROM audit WHERE number = 3",
         "INSERT INTO audit SELECT 5, at, actor, role, action, subject, details, hash, hash FROM audit WHERE number = 3",
