@@ -215,28 +215,36 @@ def _add_changes(
 
 def _together(outcome: Sequence[OverDays], entered: Integers) -> tuple[Integers, Integers, FloatArray, FloatArray]:
     """Rows of all columns on the union of their (unit, day): unit, day, values after and before."""
-    span = int(max((int(each.day.max(initial=0)) for each in outcome), default=0)) + 1
-    keys = [each.unit * span + each.day for each in outcome]
-    union = keys[0]
-    for each in keys[1:]:
-        union = union if union.size == each.size and np.array_equal(union, each) else np.union1d(union, each)
-    unit, day = union // span, union % span
+    if all(each.unit is outcome[0].unit and each.day is outcome[0].day for each in outcome):
+        unit, day = outcome[0].unit, outcome[0].day
+        after = np.stack([each.value for each in outcome])
+    else:
+        unit, day, after = _on_union(outcome)
     begins = np.concatenate([[True], unit[1:] != unit[:-1]]) if unit.size else np.zeros(0, np.bool_)
-    after = np.zeros((len(outcome), union.size))
-    for place, (key, each) in enumerate(zip(keys, outcome, strict=True)):
-        if key.size == union.size:
-            after[place] = each.value
-        elif key.size:
-            found = np.searchsorted(key, union, side="right") - 1
-            mine = (found >= 0) & (each.unit[np.maximum(found, 0)] == unit)
-            after[place] = np.where(mine, each.value[np.maximum(found, 0)], 0.0)
     before = np.zeros_like(after)
-    if union.size:
+    if unit.size:
         before[:, 1:] = np.where(begins[1:], 0.0, after[:, :-1])
     inside = entered[unit] >= 0
     if not inside.all():
         unit, day, after, before = unit[inside], day[inside], after[:, inside], before[:, inside]
     return unit, np.maximum(day, entered[unit]), after, before
+
+
+def _on_union(outcome: Sequence[OverDays]) -> tuple[Integers, Integers, FloatArray]:
+    """Values of columns whose rows differ, on every (unit, day) that any of them has: the last value carries on."""
+    span = max(int(each.day.max(initial=0)) for each in outcome) + 1
+    keys = [each.unit * span + each.day for each in outcome]
+    union = keys[0]
+    for key in keys[1:]:
+        union = np.union1d(union, key)
+    unit, day = union // span, union % span
+    after = np.zeros((len(outcome), union.size))
+    for place, (key, each) in enumerate(zip(keys, outcome, strict=True)):
+        if key.size:
+            found = np.searchsorted(key, union, side="right") - 1
+            mine = (found >= 0) & (each.unit[np.maximum(found, 0)] == unit)
+            after[place] = np.where(mine, each.value[np.maximum(found, 0)], 0.0)
+    return unit, day, after
 
 
 def _added(at: Integers, numbers: FloatArray, size: int) -> FloatArray:

@@ -51,12 +51,13 @@ class ExactValues:
             return cls(high=np.zeros(values.size, np.int64), low=None, high_scale=1.0, low_scale=1.0)
         bits = _INTEGER_BITS - max(most, 1).bit_length()
         exponent = max(math.frexp(largest)[1] - bits, _LEAST_EXPONENT)
-        high = np.rint(np.ldexp(values, -exponent))
-        rest = values - np.ldexp(high, exponent)
+        high = _scaled(values, -exponent)
+        np.rint(high, out=high)
+        rest = values - _scaled(high, exponent)
         if not rest.any():
             return cls(high=high.astype(np.int64), low=None, high_scale=math.ldexp(1.0, exponent), low_scale=1.0)
         lower = max(exponent - bits, _LEAST_EXPONENT)
-        low = np.rint(np.ldexp(rest, -lower))
+        low = np.rint(_scaled(rest, -lower))
         return cls(
             high=high.astype(np.int64),
             low=low.astype(np.int64),
@@ -78,6 +79,13 @@ class ExactValues:
         if self.low is not None:
             total += _between(self.low, counts, first, last) * self.low_scale
         return np.asarray(total, np.float64)
+
+
+def _scaled(values: FloatArray, exponent: int) -> FloatArray:
+    """Values times a power of two; a product is faster where the power is a double of its own."""
+    if -1000 < exponent < 1000:
+        return np.asarray(values * math.ldexp(1.0, exponent), np.float64)
+    return np.asarray(np.ldexp(values, exponent), np.float64)
 
 
 def _between(

@@ -10,7 +10,7 @@ from datetime import datetime
 from pipelines.analysis.assignments import Assignments, count_exposed, in_utc, moment, read_assignments
 from pipelines.analysis.columns import Column, MetricColumns, column_sources, metric_columns
 from pipelines.analysis.experiment_moments import Ends, ExperimentMoments, MetricMoments
-from pipelines.analysis.maturity import maturity
+from pipelines.analysis.maturity import Maturity, maturity
 from pipelines.analysis.metric_cells import Cells, metric_moments
 from pipelines.analysis.segments import exposure_attributes, numbers, segment
 from pipelines.analysis.source_rows import ROWS_AT_ONCE, Period, SourceKey, SourceRows, read_sources
@@ -186,12 +186,16 @@ def _metrics(
     waiting = {place: set(wanted[place].sources) for place in ordered}
     held: dict[SourceKey, SourceRows] = {}
     found: dict[int, MetricMoments] = {}
+    matured: dict[tuple[float | None, bool], Maturity] = {}
 
     def use(key: SourceKey, rows: SourceRows) -> None:
         held[key] = rows
         for place in [place for place, needed in waiting.items() if needed <= held.keys()]:
             metric = wanted[place]
-            when = maturity(cells.assignments, metric, cells.period, exclude=exclude)
+            when = matured.get((metric.matures_days, metric.always_matured))
+            if when is None:
+                when = maturity(cells.assignments, metric, cells.period, exclude=exclude)
+                matured[(metric.matures_days, metric.always_matured)] = when
             found[place] = metric_moments(metric, held, cells, when, caps)
             del waiting[place]
         needed = set().union(*waiting.values()) if waiting else set()

@@ -87,7 +87,7 @@ def _per_unit(key: Integers, texts: Any, units: int) -> Any:  # noqa: ANN401 - p
     rank[-1] = len(names)  # none comes last
     codes = rank[np.asarray(pc.fill_null(encoded.indices, len(names)).to_numpy(zero_copy_only=False), np.int64)]
     dense = np.full(units, len(names), np.int64)
-    if key.size > np.unique(key).size:
+    if key.size and np.bincount(key).max() > 1:
         np.minimum.at(dense, key, codes)
     else:
         dense[key] = codes

@@ -21,7 +21,7 @@ from stats.status import FloatArray
 
 Integers = npt.NDArray[np.int64]
 MICROS_PER_DAY = 86_400_000_000
-ROWS_AT_ONCE = 3_000_000
+ROWS_AT_ONCE = 6_000_000
 ASSIGNMENTS = {"unit_key": "int32", "unit_id": "int64", "exposed_at": "timestamp"}
 EVENT_ROWS = {
     "unit_id": "int64",
@@ -85,7 +85,8 @@ class SourceRows:
     value
         Its value; NaN where it has none.
     item
-        Number of the value that is told apart for counts of different ones; -1 where there is none.
+        Number of the attribute's value for counts of different ones, -1 where there is none; None: the value itself
+        is told apart.
     first, last
         First row of each unit that has rows, and the row after its last.
     most
@@ -97,7 +98,7 @@ class SourceRows:
     at: Integers
     offset: Integers
     value: FloatArray
-    item: Integers
+    item: Integers | None
     first: Integers
     last: Integers
     most: int
@@ -197,14 +198,8 @@ def _ordered(
     unit: Integers, at: Integers, value: FloatArray, item: Integers | None, assignments: Assignments, period: Period
 ) -> SourceRows:
     """Put rows in the order of unit and day."""
-    day = period.day_of(at)
-    order = _order(unit, day, units=assignments.units, days=max(period.days.size, 1))
-    unit, day, at, value = unit[order], day[order], at[order], value[order]
-    if item is None:
-        # Values are told apart as they are: equal doubles have equal bits, but for the two zeros.
-        chosen = np.where(np.isnan(value), -1, (value + 0.0).view(np.int64)) if value.size else np.zeros(0, np.int64)
-    else:
-        chosen = item[order]
+    order, unit, day = _order(unit, period.day_of(at), units=assignments.units, days=max(period.days.size, 1))
+    at, value = at[order], value[order]
     starts = np.flatnonzero(np.concatenate([[True], unit[1:] != unit[:-1]])) if unit.size else np.zeros(0, np.int64)
     ends = np.append(starts[1:], unit.size) if unit.size else starts
     return SourceRows(
@@ -213,19 +208,25 @@ def _ordered(
         at=at,
         offset=at - assignments.exposed_at[unit],
         value=value,
-        item=chosen,
+        item=None if item is None else item[order],
         first=starts,
         last=ends,
         most=int((ends - starts).max(initial=0)),
     )
 
 
-def _order(unit: Integers, day: Integers, *, units: int, days: int) -> Integers:
-    """Places of the rows in the order of unit and day."""
+def _order(unit: Integers, day: Integers, *, units: int, days: int) -> tuple[Integers, Integers, Integers]:
+    """Places of the rows in the order of unit and day, and these two in that order."""
     widths = [max(int(size - 1).bit_length(), 1) for size in (max(units, 1), days, max(unit.size, 1))]
     if sum(widths) > 63:
-        return np.asarray(np.lexsort((day, unit)), np.int64)
+        order = np.asarray(np.lexsort((day, unit)), np.int64)
+        return order, unit[order], day[order]
     # One sort of whole numbers that carry the row in their last bits is several times faster than sorting places.
-    packed = (unit << (widths[1] + widths[2])) | (day << widths[2]) | np.arange(unit.size)
+    packed = unit << widths[1]
+    packed |= day
+    packed <<= widths[2]
+    packed |= np.arange(unit.size)
     packed.sort()
-    return packed & ((1 << widths[2]) - 1)
+    order = packed & ((1 << widths[2]) - 1)
+    packed >>= widths[2]
+    return order, packed >> widths[1], packed & ((1 << widths[1]) - 1)

@@ -81,9 +81,8 @@ def values_over_days(
             unit=unit, day=period.day_of(assignments.exposed_at[unit] + done[unit]), value=np.ones(unit.size)
         )
     mine = rows[(column.source, column.distinct_of)]
-    starts, ends, owner = _day_groups(mine)
+    starts, ends, owner, unit, day = _day_groups(mine)
     first = mine.first[owner]
-    unit, day = mine.unit[starts], mine.day[starts]
     if column.aggregate == "max":
         return OverDays(unit=unit, day=day, value=_running_maximum(mine, column, starts, owner))
     return OverDays(unit=unit, day=day, value=_over(mine, column, first, ends))
@@ -128,27 +127,35 @@ def _exact(rows: SourceRows) -> ExactValues:
     return found
 
 
-def _day_groups(rows: SourceRows) -> tuple[Integers, Integers, Integers]:
-    """First row and row after the last of each unit and day, and the place of its unit."""
+def _day_groups(rows: SourceRows) -> tuple[Integers, Integers, Integers, Integers, Integers]:
+    """First row and row after the last of each unit and day, the place of its unit, the unit and the day."""
     if "days" not in rows.kept:
         if not rows.unit.size:
-            rows.kept["days"] = (rows.first, rows.first, rows.first)
+            rows.kept["days"] = (rows.first,) * 5
         else:
-            changes = (rows.unit[1:] != rows.unit[:-1]) | (rows.day[1:] != rows.day[:-1])
-            starts = np.flatnonzero(np.concatenate([[True], changes]))
-            owner = np.searchsorted(rows.first, starts, side="right") - 1
-            rows.kept["days"] = (starts, np.append(starts[1:], rows.unit.size), owner)
-    found: tuple[Integers, Integers, Integers] = rows.kept["days"]
+            begins = np.ones(rows.unit.size, np.bool_)
+            np.not_equal(rows.unit[1:], rows.unit[:-1], out=begins[1:])
+            begins[1:] |= rows.day[1:] != rows.day[:-1]
+            starts = np.flatnonzero(begins)
+            unit = rows.unit[starts]
+            owner = np.cumsum(np.concatenate([[0], (unit[1:] != unit[:-1]).astype(np.int64)]))
+            rows.kept["days"] = (starts, np.append(starts[1:], rows.unit.size), owner, unit, rows.day[starts])
+    found: tuple[Integers, Integers, Integers, Integers, Integers] = rows.kept["days"]
     return found
 
 
 def _new_items(rows: SourceRows, inside: Booleans) -> Booleans:
     """Events that count and whose value the unit did not have before; of one day, any one of them."""
-    chosen = np.flatnonzero(inside & (rows.item != -1))
-    order = chosen[np.lexsort((rows.day[chosen], rows.item[chosen], rows.unit[chosen]))]
+    if rows.item is None:
+        # Values are told apart as they are: equal doubles have equal bits, but for the two zeros.
+        items, there = (rows.value + 0.0).view(np.int64), ~np.isnan(rows.value)
+    else:
+        items, there = rows.item, rows.item != -1
+    chosen = np.flatnonzero(inside & there)
+    order = chosen[np.lexsort((rows.day[chosen], items[chosen], rows.unit[chosen]))]
     new = np.zeros(rows.unit.size, np.bool_)
     if order.size:
-        unit, item = rows.unit[order], rows.item[order]
+        unit, item = rows.unit[order], items[order]
         new[order[np.concatenate([[True], (unit[1:] != unit[:-1]) | (item[1:] != item[:-1])])]] = True
     return new
 

@@ -7,31 +7,28 @@
 -- seen before $until only: what everybody gets after the end is no contamination.
 -- assigned_place: the variant named by the attribute `assigned`, else the one seen most often, of equals the first.
 CREATE OR REPLACE TEMP TABLE assignments AS
-WITH facts AS (
-    SELECT unit_id, exposed_at, place, attributes
-    FROM exposure_rows
-    JOIN assignment_places USING (variant)
-    WHERE experiment = $experiment
-        AND ($as_of::TIMESTAMP IS NULL OR batch_id IN (SELECT batch_id FROM batches WHERE finished_at <= $as_of))
-),
-
-seen AS (
+WITH seen AS (
     SELECT
         unit_id,
         min(epoch_us(exposed_at) * 1024 + place) AS first_seen,
         min(place) FILTER (exposed_at < $until::TIMESTAMP)
         <> max(place) FILTER (exposed_at < $until::TIMESTAMP) AS several
-    FROM facts
+    FROM exposure_rows
+    JOIN assignment_places USING (variant)
+    WHERE experiment = $experiment
+        AND ($as_of::TIMESTAMP IS NULL OR batch_id IN (SELECT batch_id FROM batches WHERE finished_at <= $as_of))
     GROUP BY unit_id
 ),
 
 often AS (
-    SELECT unit_id, place, count(*) AS times, min(exposed_at) AS since, max(named.place_named) AS named
-    FROM facts
-    SEMI JOIN (SELECT unit_id FROM seen WHERE several) USING (unit_id)
-    LEFT JOIN (SELECT variant, place AS place_named FROM assignment_places) AS named
-        ON facts.attributes ->> '$.assigned' = named.variant
-    GROUP BY unit_id, place
+    SELECT unit_id, places.place, count(*) AS times, min(exposed_at) AS since, max(named.place) AS named
+    FROM exposure_rows
+    JOIN assignment_places AS places USING (variant)
+    SEMI JOIN (SELECT unit_id FROM seen WHERE several) AS switched USING (unit_id)
+    LEFT JOIN assignment_places AS named ON exposure_rows.attributes ->> '$.assigned' = named.variant
+    WHERE experiment = $experiment AND exposed_at < $until::TIMESTAMP
+        AND ($as_of::TIMESTAMP IS NULL OR batch_id IN (SELECT batch_id FROM batches WHERE finished_at <= $as_of))
+    GROUP BY unit_id, places.place
 ),
 
 assigned AS (
