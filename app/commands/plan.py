@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.commands.power import DesignName, Looks, numbers
+from app.commands.power import DesignName, Looks
+from app.commands.power_options import numbers
 from app.commands.session import Output, OutputFormat, emit, emit_json, refusing, say, session
 
 if TYPE_CHECKING:

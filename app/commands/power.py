@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from app.commands.power_options import (
+    guardrails_of,
+    option_of,
+    parts,
+    refuse,
+    shares_of,
+    timing_of,
+    told_as,
+)
 from app.commands.session import (
     FAILED,
-    WRONG_USAGE,
     Output,
     OutputFormat,
     emit,
@@ -97,9 +105,6 @@ Reserve: TypeAlias = Annotated[
     typer.Option(help="Share of alpha kept for looks after the planned end; 0.1 if there are looks before."),
 ]
 
-# Where a refusal's field stands on the command line.
-_OPTIONS = {"end": "--days", "kind": "--baseline", "even_looks": "--looks"}
-
 
 def power(
     context: typer.Context,
@@ -135,21 +140,15 @@ def power(
     """Size an experiment: units, days, the price of peeking, and what each week finds."""
     from app.planning.question import Question
 
-    if (effect is None) == (margin is None):
-        _refuse("--effect", effect, "Give either --effect or --margin.")
-    metrics, named = _parts(metric), _guardrails(guardrails)
+    metrics, named = parts(metric), guardrails_of(guardrails)
     given = {
+        **_aim(effect, margin, better),
         **_known(context, past, metrics, baseline, sd),
-        **_shares(control_share, treatments),
-        **_timing(looks, daily),
+        **shares_of(control_share, treatments),
+        **timing_of(looks, daily),
     }
     question = Question(
-        goal="improve" if margin is None else "protect",
-        better=better.value,
-        name="".join(metrics[:1]),
-        effect=_number(effect if margin is None else margin),
         relative=not absolute,
-        treatments=treatments,
         alpha=alpha,
         power=wanted,
         success_metrics=max(len(metrics), success_metrics) if success_metrics > 0 else success_metrics,
@@ -175,101 +174,40 @@ def _answer(question: Question) -> PlanAnswer:
     from stats.plan import PlanError
 
     for field, reason in problems(question).items():
-        _refuse(_option(field, question), _told(field, question), reason)
+        refuse(option_of(field, question), told_as(field, question), reason)
     with refusing():
         try:
             return plan_answer(question)
         except PlanError as error:
             field = field_of(error)
-            _refuse(_option(field, question), error.value, f"{error.reason[:1].upper()}{error.reason[1:]}.")
+            refuse(option_of(field, question), error.value, f"{error.reason[:1].upper()}{error.reason[1:]}.")
 
 
-def _option(field: str, question: Question) -> str:
-    if field == "effect":
-        return "--effect" if question.goal == "improve" else "--margin"
-    return _OPTIONS.get(field, "--" + field.replace("_", "-"))
-
-
-def _told(field: str, question: Question) -> object:
-    value = getattr(question, field, None)
-    if field == "looks":
-        value = question.even_looks if not question.looks else ",".join(f"{day:g}" for day in question.looks)
-    if field == "control_share" and question.shares:
-        return ",".join(f"{share:g}" for share in question.shares)
-    return f"{value:g}" if isinstance(value, float) else value
-
-
-def _refuse(option: str, value: object, reason: str) -> NoReturn:
-    """Wrong usage: the option, what it said, and why that cannot be."""
-    said = "" if value is None or (isinstance(value, str) and value == "nan") or value == () else f" {value}"
-    say(f"Error: {option}{said}: {reason}")
-    raise typer.Exit(WRONG_USAGE)
+def _aim(effect: float | None, margin: float | None, better: Direction) -> dict[str, Any]:
+    """What the experiment shall find, or which harm it shall exclude."""
+    if effect is not None and margin is None:
+        return {"goal": "improve", "effect": effect, "better": better.value}
+    if margin is None or effect is not None:
+        refuse("--effect", effect, "Give either --effect or --margin.")
+    return {"goal": "protect", "effect": margin, "better": better.value}
 
 
 def _known(
     context: typer.Context, past: str, metrics: list[str], baseline: float | None, sd: float | None
 ) -> dict[str, Any]:
     """The metric in control and how units arrive: as told, or as a past experiment's events have it."""
+    told = {"name": "".join(metrics[:1])}
     if past and baseline is not None:
-        _refuse("--from", past, "Give either --baseline or --from with --metric.")
+        refuse("--from", past, "Give either --baseline or --from with --metric.")
     if baseline is not None:
-        return {"baseline": baseline, **({} if sd is None else {"kind": "mean", "sd": sd})}
+        return told | {"baseline": baseline, **({} if sd is None else {"kind": "mean", "sd": sd})}
     if not past:
-        _refuse("--baseline", None, "Give --baseline, or --from EXPERIMENT with --metric METRIC.")
+        refuse("--baseline", None, "Give --baseline, or --from EXPERIMENT with --metric METRIC.")
     if not metrics or sd is not None:
-        _refuse("--metric", None, "--from needs --metric, which gives the mean and the standard deviation.")
+        refuse("--metric", None, "--from needs --metric, which gives the mean and the standard deviation.")
     found = _history(context, past, metrics[0])
     kind = "mean" if found.kind == "count" else found.kind
-    return {"kind": kind, "baseline": found.baseline.mean, "sd": found.baseline.sd, "daily": found.daily}
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def numbers(text: str) -> tuple[float, ...]:
-    """Numbers with commas between them; NaN for what is none."""
-    found = []
-    for part in text.replace("_", "").split(","):
-        try:
-            found.append(float(part))
-        except ValueError:
-            found.append(math.nan)
-    return tuple(found)
-
-
-def _shares(text: str | None, treatments: int) -> dict[str, Any]:
-    if text is None:
-        return {"control_share": 1 / (treatments + 1) if treatments > 0 else 0.5}
-    shares = numbers(text)
-    return {"control_share": shares[0], "shares": shares if len(shares) > 1 else ()}
-
-
-def _timing(looks: str | None, daily: str | None) -> dict[str, Any]:
-    """New units per day, and a number of even looks or their days."""
-    given: dict[str, Any] = {} if daily is None else {"daily": numbers(daily)}
-    return given if looks is None else given | _looks(looks)
-
-
-def _looks(text: str) -> dict[str, Any]:
-    """A number of even looks, or their days."""
-    days = numbers(text)
-    if len(days) > 1 or not (math.isfinite(days[0]) and days[0] == int(days[0])):
-        return {"looks": days}
-    return {"even_looks": int(days[0])}
-
-
-def _guardrails(text: str) -> int | tuple[tuple[str, float], ...]:
-    """How many guardrails there are, or their names and margins."""
-    if "=" not in text:
-        found = numbers(text)[0]
-        return int(found) if math.isfinite(found) and found == int(found) else -1
-    pairs = [part.partition("=") for part in text.split(",")]
-    return tuple((name.strip(), numbers(margin)[0]) for name, _, margin in pairs)
+    return told | {"kind": kind, "baseline": found.baseline.mean, "sd": found.baseline.sd, "daily": found.daily}
 
 
 def _save(
@@ -300,7 +238,7 @@ def _save(
         )
         text = plan_file(plan, answer, name=name, now=datetime.now(UTC))
     except (NamesError, PlanFileError, PlanError) as error:
-        _refuse("--save", name, f"{error} Names come from --metric and --guardrails NAME=MARGIN.")
+        refuse("--save", name, f"{error} Names come from --metric and --guardrails NAME=MARGIN.")
     path = session(context).workspace.experiments_dir / f"{name}.toml"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -343,7 +281,7 @@ def _report(answer: PlanAnswer, *, units: float | None, output: OutputFormat) ->
     from pipelines.reports.planning import answer_record, reach_record
 
     if units is not None and not 0 < units < math.inf:
-        _refuse("--units", f"{units:g}", "Enter a positive number of units over all arms.")
+        refuse("--units", f"{units:g}", "Enter a positive number of units over all arms.")
     reach = None if units is None else reach_record(answer, units)
     if output is OutputFormat.JSON:
         emit_json({**answer_record(answer), "reach": reach})
