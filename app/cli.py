@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from app.commands import (
     analysis,
+    collecting,
     dashboards,
     definitions,
     demos,
@@ -76,6 +77,7 @@ for name, command in (
     ("power", power.power),
     ("plan", plan.plan),
     ("dashboard", dashboards.dashboard),
+    ("collect", collecting.collect),
     ("doctor", diagnosis.doctor),
 ):
     cli.command(name)(command)
