@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from app.commands import (
     analysis,
+    auditing,
     collecting,
     dashboards,
     definitions,
@@ -83,6 +84,7 @@ for name, command in (
     cli.command(name)(command)
 cli.add_typer(ingestion.group, name="ingest")
 cli.add_typer(reports.group, name="report")
+cli.add_typer(auditing.group, name="audit")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - the signature is typer's

@@ -17,6 +17,7 @@ SMALLEST_P = 1e-4
 MAXIMUM_DECIMALS = 8
 SCIENTIFIC_FROM = 1e12
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -213,3 +214,20 @@ def days(span: timedelta) -> str:
     """A duration in whole days, at least one: ``"14 days"``."""
     whole = max(round(span / timedelta(days=1)), 1)
     return f"{whole:,} day" + ("" if whole == 1 else "s")
+
+
+def in_one_line(text: str) -> str:
+    """A text from outside for a terminal: control, format and direction characters become visible escapes.
+
+    They could otherwise move the cursor, hide what follows or show a name backwards.
+    """
+    return "".join(_escape(letter) if _hidden(letter) else letter for letter in text)
+
+
+def _hidden(letter: str) -> bool:
+    return letter != " " and (unicodedata.category(letter) in _HIDDEN or letter.isspace())
+
+
+def _escape(letter: str) -> str:
+    code = ord(letter)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -83,22 +83,26 @@ def serve(
         )
         name, found = listener.getsockname()[:2]
         address = f"http://[{name}]:{found}" if family == socket.AF_INET6 else f"http://{name}:{found}"
-        config = uvicorn.Config(
-            application,
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            ws="none",
-            backlog=BACKLOG,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        )
         try:
-            _Server(config, partial(announce, address, application)).run(sockets=[listener])
+            _Server(server_config(application), partial(announce, address, application)).run(sockets=[listener])
         finally:
             application.collector.close()
+
+
+def server_config(application: CollectorApp) -> uvicorn.Config:
+    """How uvicorn runs the application: nothing is logged per request, and no proxy header is believed."""
+    return uvicorn.Config(
+        application,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
 
 
 class _Server(uvicorn.Server):

@@ -22,10 +22,12 @@ def analyze(
     output: Output = OutputFormat.TEXT,
 ) -> None:
     """Analyse experiments from the warehouse and store one snapshot each; print the decisions."""
+    from pipelines.access.actors import local_actor
     from pipelines.analysis import analyse
     from pipelines.definitions.loader import load_definitions
     from pipelines.store.state import State
 
+    actor = local_actor()
     workspace = session(context).workspace
     definitions = load_definitions(workspace.root)
     names = list(dict.fromkeys(experiments)) if experiments else None
@@ -36,7 +38,7 @@ def analyze(
         with opened_warehouse(workspace, read_only=True) as warehouse:
             snapshots = analyse(warehouse, definitions, names, now=datetime.now(UTC), previous=previous)
         for snapshot in snapshots:
-            state.save(snapshot)
+            state.save(snapshot, actor=actor)
     if output is OutputFormat.JSON:
         emit_json({"snapshots": [_brief(snapshot) for snapshot in snapshots]})
         return

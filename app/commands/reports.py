@@ -67,13 +67,14 @@ def run(
     """Render the reports that are due into the outbox: once per slot, however often or concurrently this is run."""
     if not due:
         raise typer.BadParameter("say --due to render the reports that are due now.")
+    from pipelines.access.actors import local_actor
     from pipelines.definitions.loader import load_definitions
     from pipelines.schedule import DeliveryError, run_due
 
     workspace = session(context).workspace
     definitions = load_definitions(workspace.root)
     try:
-        deliveries = run_due(workspace, definitions, now=now or datetime.now(UTC))
+        deliveries = run_due(workspace, definitions, actor=local_actor(), now=now or datetime.now(UTC))
     except DeliveryError as error:
         _print_deliveries(error.deliveries, output)
         raise

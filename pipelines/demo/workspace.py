@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
+from pipelines.access.actors import part
 from pipelines.analysis import analyse
 from pipelines.config import Workspace, create_workspace
 from pipelines.definitions.experiments import Experiment
@@ -90,15 +91,16 @@ def build_demo(root: Path, *, now: datetime, seed: int = SEED, progress: Callabl
     _write_logs(workspace, definitions, truths, midnight=midnight, seed=seed)
     _ingest(workspace, definitions, say)
     say("Analysing.")
+    actor = part("demo")
     with open_warehouse(workspace.warehouse_path, read_only=True) as warehouse, State(workspace.state_path) as state:
         for moment, names in _past_looks(definitions, now=now):
             previous = state.latest_of(names)
             for snapshot in analyse(warehouse, definitions, names, now=moment, previous=previous):
-                state.save(snapshot)
+                state.save(snapshot, actor=actor)
         previous = state.latest_of(definitions.experiments)
         snapshots = analyse(warehouse, definitions, None, now=now, previous=previous)
         for snapshot in snapshots:
-            state.save(snapshot)
+            state.save(snapshot, actor=actor)
     say(f"{len(snapshots)} experiments analysed.")
 
 

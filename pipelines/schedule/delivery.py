@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from pipelines.access.roles import Action, Actor
 from pipelines.config import Workspace
 from pipelines.definitions.loader import Definitions
 from pipelines.definitions.reports import ReportSchedule
@@ -94,7 +95,7 @@ def due_slot(schedule: ReportSchedule, delivered: datetime | None, *, now: datet
     return latest if latest > delivered else None
 
 
-def run_due(workspace: Workspace, definitions: Definitions, *, now: datetime) -> tuple[Delivery, ...]:
+def run_due(workspace: Workspace, definitions: Definitions, *, actor: Actor, now: datetime) -> tuple[Delivery, ...]:
     """Render every report that is due into the workspace's outbox.
 
     Any number of processes may run this at the same time: a slot is claimed in `state.sqlite` before it is rendered,
@@ -107,6 +108,8 @@ def run_due(workspace: Workspace, definitions: Definitions, *, now: datetime) ->
         Where to read snapshots and write reports.
     definitions
         The workspace's experiments and report schedules.
+    actor
+        Who sends them: the user who runs the command, or the schedule itself.
     now
         The present moment (aware); decides what is due.
 
@@ -117,9 +120,12 @@ def run_due(workspace: Workspace, definitions: Definitions, *, now: datetime) ->
 
     Raises
     ------
+    NotAllowedError
+        If the actor may not send reports.
     DeliveryError
         If a report failed (a full disk, a snapshot that cannot be read). The others are delivered first.
     """
+    actor.require(Action.SEND_REPORT)
     deliveries: list[Delivery] = []
     failures: list[tuple[str, Exception]] = []
     with State(workspace.state_path) as state:
@@ -128,11 +134,11 @@ def run_due(workspace: Workspace, definitions: Definitions, *, now: datetime) ->
             finished = [record.slot for record in state.deliveries(name) if record.finished_at is not None]
             last = max(finished, default=None)
             slot = due_slot(schedule, last, now=now)
-            if slot is None or not state.claim_delivery(name, slot):
+            if slot is None or not state.claim_delivery(name, slot, actor=actor):
                 continue
             try:
                 delivery = _deliver(workspace, definitions, state, schedule, slot=slot, last=last, now=now)
-                state.finish_delivery(name, slot, delivery.paths)
+                state.finish_delivery(name, slot, delivery.paths, actor=actor)
             except (OSError, PipelineError) as error:
                 failures.append((name, error))
                 _release(state, name, slot)

@@ -9,8 +9,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pipelines.errors import PipelineError
+from pipelines.store import audit
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 _BUSY_SECONDS = 10.0
 _LAYOUT = """
 CREATE TABLE snapshots (
@@ -86,15 +87,20 @@ def _frozen(path: Path) -> str:
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA synchronous = FULL")  # a change that was confirmed survives a power cut
     _use_write_ahead_log(connection)
-    if _layout(connection) > 0:
+    if _layout(connection) >= LAYOUT_VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if _layout(connection) == 0:  # another process may have been first
+        found = _layout(connection)  # another process may have been first
+        if found < 1:
             for statement in filter(str.strip, _LAYOUT.split(";")):
                 connection.execute(statement)
+        if found < 2:
+            for statement in audit.LAYOUT:
+                connection.execute(statement)
+        if found < LAYOUT_VERSION:
             connection.execute(f"PRAGMA user_version = {LAYOUT_VERSION}")
     except BaseException:
         connection.execute("ROLLBACK")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,6 +16,8 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
+from pipelines.access.roles import Action, Actor
+from pipelines.store.changes import Recorder, changing
 from pipelines.store.database import StateError, open_database
 from pipelines.store.snapshot import SCHEMA_VERSION, Snapshot, from_json, to_json
 
@@ -80,16 +83,19 @@ class State:
 
     # -- snapshots -------------------------------------------------------------------------------------------
 
-    def save(self, snapshot: Snapshot) -> None:
+    def save(self, snapshot: Snapshot, *, actor: Actor) -> None:
         """Keep a snapshot; saving the same one again changes nothing.
 
         Raises
         ------
+        NotAllowedError
+            If the actor may not analyse.
         StateError
             If another snapshot with this id is there: what was shown once is never overwritten.
         """
         body = to_json(snapshot)
-        with self._writing():
+        actor.require(Action.ANALYZE, snapshot.experiment)
+        with self._writing() as record:
             known = self._one("SELECT body FROM snapshots WHERE snapshot_id = ?", snapshot.snapshot_id)
             if known is not None:
                 if known["body"] != body:
@@ -111,6 +117,12 @@ class State:
                     body,
                 ),
             )
+            details = {
+                "snapshot_id": snapshot.snapshot_id,
+                "decision": snapshot.decision.decision,
+                "content": sha256(body.encode()).hexdigest(),
+            }
+            record(actor, Action.ANALYZE, snapshot.experiment, details)
 
     def get(self, snapshot_id: str) -> Snapshot | None:
         """The snapshot with this id."""
@@ -159,7 +171,13 @@ class State:
     # -- report deliveries -----------------------------------------------------------------------------------
 
     def claim_delivery(
-        self, report: str, slot: datetime, *, now: datetime | None = None, lifetime: timedelta = CLAIM_LIFETIME
+        self,
+        report: str,
+        slot: datetime,
+        *,
+        actor: Actor,
+        now: datetime | None = None,
+        lifetime: timedelta = CLAIM_LIFETIME,
     ) -> bool:
         """Reserve one slot of a report for this `State`, so that it is rendered once however many ask.
 
@@ -167,6 +185,8 @@ class State:
         ----------
         report, slot
             Name of the schedule and the moment it was due (aware).
+        actor
+            Who wants to send it.
         now
             The present moment (aware); the clock where omitted.
         lifetime
@@ -176,7 +196,13 @@ class State:
         -------
         bool
             Whether the caller may render; ``False`` if the slot is delivered or another run is at it.
+
+        Raises
+        ------
+        NotAllowedError
+            If the actor may not send reports.
         """
+        actor.require(Action.SEND_REPORT, report)
         moment = now or datetime.now(UTC)
         with self._writing():
             cursor = self._connection.execute(
@@ -188,16 +214,18 @@ class State:
             return cursor.rowcount == 1
 
     def finish_delivery(
-        self, report: str, slot: datetime, paths: Sequence[Path | str], *, now: datetime | None = None
+        self, report: str, slot: datetime, paths: Sequence[Path | str], *, actor: Actor, now: datetime | None = None
     ) -> None:
         """Record that the files of a claimed slot are complete.
 
         Raises
         ------
+        NotAllowedError
+            If the actor may not send reports.
         StateError
             If this `State` does not hold the claim (it took so long that another run took over).
         """
-        with self._writing():
+        with self._writing() as record:
             cursor = self._connection.execute(
                 "UPDATE deliveries SET finished_at = ?, paths = ?"
                 " WHERE report = ? AND slot = ? AND claimed_by = ? AND finished_at IS NULL",
@@ -210,6 +238,8 @@ class State:
                 ),
             )
             self._expect_own(cursor.rowcount, report, slot)
+            files = [Path(path).name for path in paths]
+            record(actor, Action.SEND_REPORT, report, {"slot": _to_text(slot), "files": files})
 
     def release_delivery(self, report: str, slot: datetime) -> None:
         """Give a claimed slot back after a failure, so that the next run tries again at once.
@@ -257,15 +287,9 @@ class State:
         return next(iter(self._all(sql, *values)), None)
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
-        with self._told("written to"):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
+    def _writing(self) -> Iterator[Recorder]:
+        with self._told("written to"), changing(self._connection, self.path) as record:
+            yield record
 
     @contextmanager
     def _told(self, wanted: str) -> Iterator[None]:

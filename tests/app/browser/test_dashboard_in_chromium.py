@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from pipelines.access.actors import local_actor
 from pipelines.config import create_workspace
 from pipelines.reports import presentation
 from pipelines.store.snapshot import Snapshot, from_json
@@ -249,7 +250,8 @@ def test_hostile_names_and_other_states_are_inert(
                     owner=HOSTILE,
                     decision=replace(snapshot.decision, headline=HOSTILE, reasons=(HOSTILE,)),
                     metrics=tuple(replace(m, label=HOSTILE, description=HOSTILE) for m in snapshot.metrics),
-                )
+                ),
+                actor=local_actor(),
             )
         tour.go()
         expect(tour.page.locator("tr[data-experiment]")).to_contain_text(HOSTILE)

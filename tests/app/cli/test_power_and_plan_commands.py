@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from pipelines.access.actors import local_actor
 from pipelines.store.snapshot import Arm, ArmValue, DecisionRecord, MetricResult, PlanRecord, Snapshot
 from pipelines.store.state import State
 from stats.margin_sizes import sample_size_noninferiority_lift
@@ -208,9 +209,9 @@ def test_a_plan_is_checked_against_the_baselines_that_are_given(rampwise, team) 
 
 def test_stored_results_give_baselines_and_the_enrolment_curve(rampwise, team) -> None:
     with State(team / "data" / "state.sqlite") as state:
-        state.save(look("an_older_one", 3.0, 9000, rate=0.5))
+        state.save(look("an_older_one", 3.0, 9000, rate=0.5), actor=local_actor())
         for days, exposed in ((1.0, 1500), (3.0, 4000), (6.0, 7000)):
-            state.save(look("signup_page", days, exposed))
+            state.save(look("signup_page", days, exposed), actor=local_actor())
     found = asked(rampwise, "-w", team, "plan", "signup_page")
     assert found["baselines"]["signup_rate"]["mean"] == 0.2
     assert "3,500 control units of signup_page" in found["sources"]["signup_rate"]

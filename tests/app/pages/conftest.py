@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from app import server
+from pipelines.access.actors import local_actor
 from pipelines.config import create_workspace
 from pipelines.store.snapshot import (
     SCHEMA_VERSION,
@@ -214,7 +215,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
         if snapshots:
             with State(workspace.state_path) as state:
                 for each in snapshots:
-                    state.save(each)
+                    state.save(each, actor=local_actor())
         return workspace.root
 
     return make

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.access.actors import local_actor
 from pipelines.analysis import analyse
 from pipelines.config import create_workspace
 from pipelines.definitions.loader import load_definitions
@@ -44,7 +45,7 @@ def results(tmp_path_factory):
         snapshots = analyse(warehouse, definitions, None, now=NOW)
     with State(workspace.state_path) as state:
         for snapshot in snapshots:
-            state.save(snapshot)
+            state.save(snapshot, actor=local_actor())
         return {each.experiment: json.loads(to_json(each)) for each in state.latest_all()}
 
 

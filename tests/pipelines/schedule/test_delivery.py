@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.access.actors import local_actor
 from pipelines.config import Workspace, create_workspace
 from pipelines.definitions.loader import Definitions, load_definitions
 from pipelines.definitions.reports import ReportSchedule
@@ -54,12 +55,12 @@ def workspace(tmp_path: Path, samples: Any) -> Workspace:
     write_experiment(made, "banner", "2025-11-10", "2025-12-10")
     write_report(made, "weekly", 'title = "Weekly digest"\ncron = "0 8 * * MON"\ntimezone = "Europe/Berlin"\n')
     with State(made.state_path) as state:
-        state.save(samples.snapshot())
+        state.save(samples.snapshot(), actor=local_actor())
     return made
 
 
 def run(workspace: Workspace, now: datetime = NOW) -> tuple[delivery.Delivery, ...]:
-    return run_due(workspace, load_definitions(workspace.root), now=now)
+    return run_due(workspace, load_definitions(workspace.root), now=now, actor=local_actor())
 
 
 def outbox(workspace: Workspace) -> list[str]:
@@ -131,7 +132,7 @@ def test_a_report_without_schedule_files_is_never_due(tmp_path: Path) -> None:
 
 def test_a_crash_between_claim_and_finish_is_taken_over_later(workspace: Workspace) -> None:
     with State(workspace.state_path) as crashed:
-        assert crashed.claim_delivery("weekly", SLOT)
+        assert crashed.claim_delivery("weekly", SLOT, actor=local_actor())
     assert run(workspace) == ()
     make_claims_old(workspace)
     (done,) = run(workspace)
@@ -211,6 +212,7 @@ RACER = """
 import sys, time
 from datetime import datetime
 from pathlib import Path
+from pipelines.access.actors import local_actor
 from pipelines.config import Workspace
 from pipelines.definitions.loader import load_definitions
 from pipelines.schedule import run_due
@@ -220,7 +222,7 @@ now = datetime.fromisoformat(sys.argv[2])
 (workspace.root / "ready" / sys.argv[3]).touch()
 while not (workspace.root / "go").exists():
     time.sleep(0.001)
-for delivery in run_due(workspace, definitions, now=now):
+for delivery in run_due(workspace, definitions, now=now, actor=local_actor()):
     print(delivery.report)
 """
 
@@ -276,10 +278,10 @@ def test_a_process_killed_while_rendering_leaves_a_slot_that_is_recovered(worksp
 
 def test_a_report_of_one_experiment_keeps_to_its_list(workspace: Workspace, samples: Any) -> None:
     with State(workspace.state_path) as state:
-        state.save(replace(samples.blocked(), experiment="banner", snapshot_id="banner-1"))
+        state.save(replace(samples.blocked(), experiment="banner", snapshot_id="banner-1"), actor=local_actor())
     schedule = ReportSchedule(name="one", cron="0 6 * * *", experiments=("banner",))
     definitions = load_definitions(workspace.root)
     only = Definitions(metrics=definitions.metrics, experiments=definitions.experiments, reports={"one": schedule})
-    (done,) = run_due(workspace, only, now=NOW)
+    (done,) = run_due(workspace, only, now=NOW, actor=local_actor())
     assert done.experiments == ("banner",)
     assert 'data-experiment="new_checkout"' not in done.paths[0].read_text(encoding="utf-8")

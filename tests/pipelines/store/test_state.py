@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.access.actors import local_actor
 from pipelines.store.database import StateError
 from pipelines.store.snapshot import (
     DecisionRecord,
@@ -18,6 +19,7 @@ from pipelines.store.snapshot import (
 )
 from pipelines.store.state import State
 
+ADMIN = local_actor()
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -57,7 +59,7 @@ def path(tmp_path: Path) -> Path:
 def test_a_snapshot_survives_json_and_the_database_unchanged(path: Path) -> None:
     original = replace(snapshot(), progress=0.1 + 0.2)
     with State(path) as state:
-        state.save(original)
+        state.save(original, actor=ADMIN)
         assert state.get(original.snapshot_id) == original
         assert state.latest("checkout") == original
     assert from_json(to_json(original)) == original
@@ -68,7 +70,7 @@ def test_latest_is_the_latest_look_whatever_the_order_of_saving(path: Path) -> N
     other = snapshot("banner")
     with State(path) as state:
         for look in (*looks, other):
-            state.save(look)
+            state.save(look, actor=ADMIN)
         assert state.latest("checkout") == looks[1]
         assert state.latest_all() == (other, looks[1])
         assert state.latest_ids() == (("banner", other.snapshot_id), ("checkout", looks[1].snapshot_id))
@@ -79,26 +81,26 @@ def test_latest_is_the_latest_look_whatever_the_order_of_saving(path: Path) -> N
 
 def test_of_two_looks_at_the_same_moment_the_one_saved_last_is_shown(path: Path) -> None:
     with State(path) as state:
-        state.save(snapshot(tag="a"))
-        state.save(snapshot(tag="b"))
+        state.save(snapshot(tag="a"), actor=ADMIN)
+        state.save(snapshot(tag="b"), actor=ADMIN)
         assert state.latest("checkout") == snapshot(tag="b")
         assert state.latest_all() == (snapshot(tag="b"),)
 
 
 def test_saving_twice_changes_nothing_and_a_snapshot_is_never_overwritten(path: Path) -> None:
     with State(path) as state:
-        state.save(snapshot())
-        state.save(snapshot())
+        state.save(snapshot(), actor=ADMIN)
+        state.save(snapshot(), actor=ADMIN)
         assert len(state.history("checkout")) == 1
         with pytest.raises(StateError, match="never overwritten"):
-            state.save(replace(snapshot(), title="Another"))
+            state.save(replace(snapshot(), title="Another"), actor=ADMIN)
         assert state.latest("checkout") == snapshot()
 
 
 @pytest.mark.parametrize("change", ["body = '{}', schema_version = 99", "schema_version = 2"])
 def test_a_snapshot_of_another_schema_says_what_to_do_even_where_its_fields_would_fit(path: Path, change: str) -> None:
     with State(path) as state:
-        state.save(snapshot())
+        state.save(snapshot(), actor=ADMIN)
     with sqlite3.connect(path) as raw:
         raw.execute(f"UPDATE snapshots SET {change}")
     raw.close()
@@ -108,7 +110,7 @@ def test_a_snapshot_of_another_schema_says_what_to_do_even_where_its_fields_woul
 
 def test_a_damaged_page_is_an_error_that_says_what_to_do(path: Path) -> None:
     with State(path) as state:
-        state.save(replace(snapshot(), hypothesis="long " * 20_000))
+        state.save(replace(snapshot(), hypothesis="long " * 20_000), actor=ADMIN)
     with path.open("r+b") as file:
         file.seek(4096)
         file.write(b"\xff" * (path.stat().st_size - 4096))
@@ -118,13 +120,13 @@ def test_a_damaged_page_is_an_error_that_says_what_to_do(path: Path) -> None:
 
 def test_what_may_not_be_written_to_can_still_be_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with State(path) as state:
-        state.save(snapshot())
+        state.save(snapshot(), actor=ADMIN)
     before = sorted(path.parent.iterdir())
     monkeypatch.setattr("os.access", lambda *_: False)  # root may write everything, so permissions alone prove nothing
     with State(path) as state:
         assert state.latest("checkout") == snapshot()
         with pytest.raises(StateError, match=r"cannot be written .*readonly.*permissions"):
-            state.save(snapshot(tag="b"))
+            state.save(snapshot(tag="b"), actor=ADMIN)
     assert sorted(path.parent.iterdir()) == before
 
 
@@ -147,12 +149,14 @@ def test_a_database_of_a_newer_version_is_refused(path: Path) -> None:
 
 def test_a_slot_is_claimed_once_and_stays_delivered(path: Path) -> None:
     with State(path) as first, State(path) as second:
-        assert first.claim_delivery("weekly", NOON, now=NOON)
-        assert not second.claim_delivery("weekly", NOON, now=NOON)
-        assert second.claim_delivery("weekly", NOON + timedelta(days=7), now=NOON)
-        assert second.claim_delivery("daily", NOON, now=NOON)
-        first.finish_delivery("weekly", NOON, [Path("outbox/weekly.html")], now=NOON + timedelta(minutes=1))
-        assert not second.claim_delivery("weekly", NOON, now=NOON + timedelta(days=400))
+        assert first.claim_delivery("weekly", NOON, now=NOON, actor=ADMIN)
+        assert not second.claim_delivery("weekly", NOON, now=NOON, actor=ADMIN)
+        assert second.claim_delivery("weekly", NOON + timedelta(days=7), now=NOON, actor=ADMIN)
+        assert second.claim_delivery("daily", NOON, now=NOON, actor=ADMIN)
+        first.finish_delivery(
+            "weekly", NOON, [Path("outbox/weekly.html")], now=NOON + timedelta(minutes=1), actor=ADMIN
+        )
+        assert not second.claim_delivery("weekly", NOON, now=NOON + timedelta(days=400), actor=ADMIN)
         record = first.deliveries("weekly")[0]
         assert record.paths == ("outbox/weekly.html",)
         assert record.finished_at == NOON + timedelta(minutes=1)
@@ -161,39 +165,41 @@ def test_a_slot_is_claimed_once_and_stays_delivered(path: Path) -> None:
 
 def test_the_same_slot_in_another_time_zone_is_the_same_slot(path: Path) -> None:
     with State(path) as state:
-        assert state.claim_delivery("weekly", datetime.fromisoformat("2026-03-01T13:00:00+01:00"), now=NOON)
-        assert not state.claim_delivery("weekly", NOON, now=NOON)
+        assert state.claim_delivery(
+            "weekly", datetime.fromisoformat("2026-03-01T13:00:00+01:00"), now=NOON, actor=ADMIN
+        )
+        assert not state.claim_delivery("weekly", NOON, now=NOON, actor=ADMIN)
 
 
 def test_a_crashed_claim_is_taken_over_and_the_late_comer_learns_it(path: Path) -> None:
     with State(path) as crashed, State(path) as rescuer:
-        assert crashed.claim_delivery("weekly", NOON, now=NOON)
-        assert not rescuer.claim_delivery("weekly", NOON, now=NOON + timedelta(minutes=14))
-        assert rescuer.claim_delivery("weekly", NOON, now=NOON + timedelta(minutes=16))
+        assert crashed.claim_delivery("weekly", NOON, now=NOON, actor=ADMIN)
+        assert not rescuer.claim_delivery("weekly", NOON, now=NOON + timedelta(minutes=14), actor=ADMIN)
+        assert rescuer.claim_delivery("weekly", NOON, now=NOON + timedelta(minutes=16), actor=ADMIN)
         with pytest.raises(StateError, match="another run"):
-            crashed.finish_delivery("weekly", NOON, [])
+            crashed.finish_delivery("weekly", NOON, [], actor=ADMIN)
         with pytest.raises(StateError, match="another run"):
             crashed.release_delivery("weekly", NOON)
-        rescuer.finish_delivery("weekly", NOON, [])
+        rescuer.finish_delivery("weekly", NOON, [], actor=ADMIN)
 
 
 def test_a_released_slot_can_be_claimed_at_once(path: Path) -> None:
     with State(path) as state:
-        assert state.claim_delivery("weekly", NOON, now=NOON)
+        assert state.claim_delivery("weekly", NOON, now=NOON, actor=ADMIN)
         state.release_delivery("weekly", NOON)
-        assert state.claim_delivery("weekly", NOON, now=NOON)
+        assert state.claim_delivery("weekly", NOON, now=NOON, actor=ADMIN)
 
 
 def test_a_time_without_zone_is_refused(path: Path) -> None:
     with State(path) as state, pytest.raises(StateError, match="no time zone"):
-        state.claim_delivery("weekly", datetime(2026, 3, 1))  # noqa: DTZ001 - the refusal is the point
+        state.claim_delivery("weekly", datetime(2026, 3, 1), actor=ADMIN)  # noqa: DTZ001 - the refusal is the point
 
 
 def _claim_all(path: Path, barrier: object, results: object) -> None:
     barrier.wait()  # type: ignore[attr-defined]
     with State(path) as state:
-        won = [i for i in range(20) if state.claim_delivery("weekly", NOON + timedelta(days=i), now=NOON)]
-        state.save(snapshot(tag=str(won)))
+        won = [i for i in range(20) if state.claim_delivery("weekly", NOON + timedelta(days=i), now=NOON, actor=ADMIN)]
+        state.save(snapshot(tag=str(won)), actor=ADMIN)
     results.put(won)  # type: ignore[attr-defined]
 
 
@@ -212,6 +218,6 @@ def test_processes_that_start_together_share_the_slots_without_loss_or_double(pa
 
 def test_readers_go_on_while_a_writer_holds_its_transaction(path: Path) -> None:
     with State(path) as writer, State(path) as reader:
-        writer.save(snapshot())
+        writer.save(snapshot(), actor=ADMIN)
         with writer._writing():
             assert reader.latest("checkout") == snapshot()
