@@ -25,7 +25,6 @@ Sources: TypeAlias = Any
 """A path, a pattern, a pandas, polars or Arrow frame, or a list or tuple of these."""
 
 PARQUET_MAGIC = b"PAR1"
-PATTERN_SIGNS = frozenset("*?[")
 UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 SUFFIXES = {
     ".parquet": "parquet",
@@ -103,11 +102,6 @@ def open_source(cursor: DuckDBPyConnection, source: Source, wanted: Sequence[Col
     path = source.content
     if not isinstance(path, Path):
         return open_table(cursor, path, source.label)
-    if PATTERN_SIGNS & set(str(path)):  # DuckDB would read every file that the name matches
-        signs = ", ".join(sorted(PATTERN_SIGNS & set(str(path))))
-        raise UnreadableSourceError(
-            source.label, f"its path holds {signs}, which stands for other files.", "Give it another name."
-        )
     kind = kind_of(path)
     if kind == "parquet":
         return _open_parquet(cursor, path)

@@ -91,12 +91,11 @@ def test_a_snapshot_has_a_row_per_comparison_with_its_numbers(samples: type) -> 
 
 
 def test_hostile_names_in_a_snapshot_are_inert(samples: type) -> None:
+    treated = samples.comparison(FORMULAS[3], reason=FORMULAS[4])
     hostile = samples.snapshot(
         experiment=FORMULAS[0],
         control=FORMULAS[2],
-        metrics=(
-            samples.metric(label=FORMULAS[1], comparisons=(samples.comparison(FORMULAS[3], reason=FORMULAS[4]),)),
-        ),
+        metrics=(samples.metric(label=FORMULAS[1], comparisons=(treated,)),),
     )
     [row] = csv.DictReader(io.StringIO(snapshot_csv(hostile), newline=""))
     for name in ("experiment", "label", "control", "treatment", "reason"):
