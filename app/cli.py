@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from app.commands import (
     analysis,
     auditing,
+    collecting,
     dashboards,
     definitions,
     demos,
@@ -77,6 +78,7 @@ for name, command in (
     ("power", power.power),
     ("plan", plan.plan),
     ("dashboard", dashboards.dashboard),
+    ("collect", collecting.collect),
     ("doctor", diagnosis.doctor),
 ):
     cli.command(name)(command)

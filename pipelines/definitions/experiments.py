@@ -11,6 +11,7 @@ from pipelines.definitions.consistency import experiment_mistakes
 from pipelines.definitions.definition import AttributeName, Definition, Name
 from pipelines.definitions.problems import toml_path
 from pipelines.definitions.sources import Source
+from pipelines.formatting import OPEN_END
 
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Moment: TypeAlias = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))]
@@ -95,8 +96,9 @@ class Experiment(Definition):
     """What was randomised."""
     start: Moment
     """First moment an exposure counts."""
-    end: Moment
-    """The planned end: exposures and events at or after it do not count."""
+    end: Moment = OPEN_END
+    """The planned end: exposures and events at or after it do not count. An always-valid experiment may leave it out:
+    then it runs until somebody ends it."""
     control: str
     """The variant the others are compared with."""
     variants: tuple[Variant, ...] = Field(min_length=2, strict=False)
@@ -133,6 +135,11 @@ class Experiment(Definition):
         if mistakes:
             raise ValueError(" ".join(mistakes))
         return self
+
+    @property
+    def open_end(self) -> bool:
+        """Whether no end is planned."""
+        return self.end >= OPEN_END
 
     @property
     def metric_names(self) -> tuple[str, ...]:

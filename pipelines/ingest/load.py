@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
+from pipelines.engine.hardening import open_reader
 from pipelines.engine.queries import read_sql
 from pipelines.engine.warehouse import Warehouse
 from pipelines.ingest.chunks import EVENTS, EXPOSURES, Batch, Counts, Kind, Store, whole_numbers
@@ -264,9 +265,11 @@ def _write_ledger(
 def _chunks(connection: DuckDBPyConnection, source: Source, order: _Order, *, strict: bool) -> Generator[pa.Table]:
     """Typed rows of a source in tables of bounded size, numbered from 1.
 
-    Reading has a cursor of its own: it runs while the chunks are stored, and an unfinished query blocks a connection.
+    Reading has a database of its own, which may read this file and nothing else: it runs while the chunks are stored,
+    and an unfinished query blocks a connection.
     """
-    with connection.cursor() as cursor:
+    path = source.content if isinstance(source.content, Path) else None
+    with open_reader(path, like=connection) as cursor:
         reader = _reader(cursor, source, order, strict=strict)
         waiting: list[pa.RecordBatch] = []
         rows, size, number = 0, 0, 1
@@ -293,7 +296,6 @@ def _chunks(connection: DuckDBPyConnection, source: Source, order: _Order, *, st
 def _reader(cursor: DuckDBPyConnection, source: Source, order: _Order, *, strict: bool) -> pa.RecordBatchReader:
     kind = order.kind
     try:
-        cursor.execute("SET TimeZone = 'UTC'")
         cursor.execute(read_sql("ingest_macros"))
         if kind is EXPOSURES:
             cursor.register("known_variants", known_table(order.known))
