@@ -14,12 +14,14 @@ import numpy as np
 import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
+from pipelines.definitions.mappings.mapping import Mapping as Definition
 from pipelines.engine.queries import read_sql
 from pipelines.engine.warehouse import Warehouse
 from pipelines.ingest.chunks import EVENTS, EXPOSURES, Batch, Counts, Kind, Store, whole_numbers
 from pipelines.ingest.columns import match_columns
-from pipelines.ingest.errors import IngestFailedError, LoadError, SourceError, UnreadableSourceError
+from pipelines.ingest.errors import ColumnError, IngestFailedError, LoadError, SourceError, UnreadableSourceError
 from pipelines.ingest.landing import keep
+from pipelines.ingest.mapped import Reading, reading_of, roots, through_mapping, without_passed_over
 from pipelines.ingest.projection import source_rows, through_sql, with_raw
 from pipelines.ingest.sources import (
     Source,
@@ -55,6 +57,12 @@ class _Order:
     known: Mapping[str, frozenset[str]] = field(default_factory=dict)
     landed: Path | None = None
     progress: Progress | None = None
+    mapping: Definition | None = None
+
+    @property
+    def reading(self) -> Reading | None:
+        """How the mapping finds the rows of the table; None without one."""
+        return None if self.mapping is None else reading_of(self.mapping, self.kind.table)
 
 
 class _ReadError(Exception):
@@ -67,9 +75,10 @@ def ingest_exposures(
     *,
     known: Mapping[str, frozenset[str]],
     columns: Mapping[str, str] | None = None,
-    source: str = DEFAULT_SOURCE,
+    source: str | None = None,
     landed: Path | None = None,
     progress: Progress | None = None,
+    mapping: Definition | None = None,
 ) -> IngestSummary:
     """Load exposures: which unit saw which variant of which experiment, and when.
 
@@ -87,11 +96,13 @@ def ingest_exposures(
         `unit_id`, `variant`, `exposed_at` (or `ts`, `timestamp`, `time`) and, optionally, `exposure_id`. Further
         columns are kept in `attributes` as JSON.
     source
-        Whose ids these are: an id is unique within its source and day.
+        Whose ids these are: an id is unique within its source and day. ``"default"``, or what the mapping says.
     landed
         Folder that keeps a copy of each accepted source, named by its content; none where None.
     progress
         Called with a line for people after each chunk.
+    mapping
+        Where exposures are found in files of another system; then `columns` must be empty.
 
     Raises
     ------
@@ -109,7 +120,15 @@ def ingest_exposures(
     Times without an offset are UTC; 10, 13, 16 or 19 digits are seconds, milli-, micro- or nanoseconds since 1970.
     A row without an id is identified by its whole content.
     """
-    order = _Order(kind=EXPOSURES, source=source, columns=columns or {}, known=known, landed=landed, progress=progress)
+    order = _Order(
+        kind=EXPOSURES,
+        source=_source_name(source, mapping),
+        columns=columns or {},
+        known=known,
+        landed=landed,
+        progress=progress,
+        mapping=mapping,
+    )
     return _ingest(warehouse, sources, order)
 
 
@@ -118,20 +137,36 @@ def ingest_events(
     sources: Sources,
     *,
     columns: Mapping[str, str] | None = None,
-    source: str = DEFAULT_SOURCE,
+    source: str | None = None,
     landed: Path | None = None,
     progress: Progress | None = None,
+    mapping: Definition | None = None,
 ) -> IngestSummary:
     """Load events: what units did, when, and with which value.
 
     As `ingest_exposures`, with the columns `unit_id`, `event`, `occurred_at` (or `ts`, `timestamp`, `time`) and,
     optionally, `value` and `event_id`. Events of units that were never exposed are kept too.
     """
-    order = _Order(kind=EVENTS, source=source, columns=columns or {}, landed=landed, progress=progress)
+    order = _Order(
+        kind=EVENTS,
+        source=_source_name(source, mapping),
+        columns=columns or {},
+        landed=landed,
+        progress=progress,
+        mapping=mapping,
+    )
     return _ingest(warehouse, sources, order)
 
 
+def _source_name(given: str | None, mapping: Definition | None) -> str:
+    return given or (DEFAULT_SOURCE if mapping is None else mapping.source_name)
+
+
 def _ingest(warehouse: Warehouse, sources: Sources, order: _Order) -> IngestSummary:
+    if order.reading is not None and order.columns:
+        raise ColumnError(
+            "columns", next(iter(order.columns)), "columns are named beside a mapping.", "Name one of both."
+        )
     found = find_sources(sources)
     files: list[FileSummary] = []
     failures: list[SourceError] = []
@@ -180,8 +215,10 @@ def _load_once(connection: DuckDBPyConnection, source: Source, order: _Order, *,
         batch = _new_batch(connection, order, digest)
         counts = Counts()
         with closing(_chunks(connection, source, order, strict=strict)) as chunks:
-            for chunk in chunks:
-                counts += store.add(chunk, batch)
+            for chunk, passed_over in chunks:
+                counts += Counts(passed_over=passed_over)
+                if len(chunk):
+                    counts += store.add(chunk, batch)
                 del chunk  # its memory is needed for the next one
                 if order.progress is not None:
                     order.progress(f"{source.label}: {counts.read:,} rows")
@@ -199,6 +236,7 @@ def _load_once(connection: DuckDBPyConnection, source: Source, order: _Order, *,
                 table=order.kind.table,
                 source_name=order.source,
                 columns=order.columns,
+                mapping=order.mapping,
             )
         _write_ledger(connection, source, order, batch, counts, started=started)
     return FileSummary(source=source.label, batch_id=batch.batch_id, refusals=refusals, **asdict(counts))
@@ -261,8 +299,10 @@ def _write_ledger(
     )
 
 
-def _chunks(connection: DuckDBPyConnection, source: Source, order: _Order, *, strict: bool) -> Generator[pa.Table]:
-    """Typed rows of a source in tables of bounded size, numbered from 1.
+def _chunks(
+    connection: DuckDBPyConnection, source: Source, order: _Order, *, strict: bool
+) -> Generator[tuple[pa.Table, int]]:
+    """Typed rows of a source in tables of bounded size, numbered from 1, and how many a mapping passes over in each.
 
     Reading has a cursor of its own: it runs while the chunks are stored, and an unfinished query blocks a connection.
     """
@@ -297,7 +337,13 @@ def _reader(cursor: DuckDBPyConnection, source: Source, order: _Order, *, strict
         cursor.execute(read_sql("ingest_macros"))
         if kind is EXPOSURES:
             cursor.register("known_variants", known_table(order.known))
-        opened = open_source(cursor, source, kind.columns, strict=strict)
+        reading = order.reading
+        if reading is None or order.mapping is None:
+            opened = open_source(cursor, source, kind.columns, strict=strict)
+        else:
+            cursor.execute(read_sql("mapping_macros"))
+            opened = open_source(cursor, source, roots(order.mapping), strict=strict, whole=True)
+            opened = through_mapping(opened, reading)
         names = [column.name for column in opened.fields]
         matched = match_columns(source.label, names, kind.columns, order.columns)
         rows = source_rows(opened, matched, time=kind.time)
@@ -309,8 +355,11 @@ def _reader(cursor: DuckDBPyConnection, source: Source, order: _Order, *, strict
         raise _ReadError from error
 
 
-def _numbered(batches: list[pa.RecordBatch], first: int, order: _Order) -> pa.Table:
+def _numbered(batches: list[pa.RecordBatch], first: int, order: _Order) -> tuple[pa.Table, int]:
     chunk = pa.Table.from_batches(batches)
     batches.clear()
     chunk = chunk.append_column("row_number", whole_numbers(np.arange(first, first + len(chunk), dtype=np.int64)))
-    return explain_unknown(chunk, order.known) if order.kind is EXPOSURES else chunk
+    passed_over, reading = 0, order.reading
+    if reading is not None:
+        chunk, passed_over = without_passed_over(chunk, reading, order.known)
+    return explain_unknown(chunk, order.known) if order.kind is EXPOSURES else chunk, passed_over
