@@ -10,6 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 from pipelines.definitions.consistency import experiment_mistakes
 from pipelines.definitions.metrics import Definition, Name
 from pipelines.definitions.problems import toml_path
+from pipelines.formatting import OPEN_END
 
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Moment: TypeAlias = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))]
@@ -84,8 +85,9 @@ class Experiment(Definition):
     """What was randomised."""
     start: Moment
     """First moment an exposure counts."""
-    end: Moment
-    """The planned end: exposures and events at or after it do not count."""
+    end: Moment = OPEN_END
+    """The planned end: exposures and events at or after it do not count. An always-valid experiment may leave it out:
+    then it runs until somebody ends it."""
     control: str
     """The variant the others are compared with."""
     variants: tuple[Variant, ...] = Field(min_length=2, strict=False)
@@ -108,6 +110,11 @@ class Experiment(Definition):
         if mistakes:
             raise ValueError(" ".join(mistakes))
         return self
+
+    @property
+    def open_end(self) -> bool:
+        """Whether no end is planned."""
+        return self.end >= OPEN_END
 
     @property
     def metric_names(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
 from pipelines.definitions.mappings.mapping import Mapping as Definition
+from pipelines.engine.hardening import open_reader
 from pipelines.engine.queries import read_sql
 from pipelines.ingest.chunks import EXPOSURES, Kind, whole_numbers
 from pipelines.ingest.columns import match_columns
@@ -58,9 +59,11 @@ def read_chunks(
 ) -> Generator[tuple[pa.Table, int]]:
     """Typed rows of a source in tables of bounded size, numbered from 1, and how many a mapping passes over in each.
 
-    Reading has a cursor of its own: it runs while the chunks are stored, and an unfinished query blocks a connection.
+    Reading has a database of its own, which may read this file and nothing else: it runs while the chunks are stored,
+    and an unfinished query blocks a connection.
     """
-    with connection.cursor() as cursor:
+    path = source.content if isinstance(source.content, Path) else None
+    with open_reader(path, like=connection) as cursor:
         reader = _reader(cursor, source, order, strict=strict)
         waiting: list[pa.RecordBatch] = []
         rows, size, number = 0, 0, 1
@@ -87,7 +90,6 @@ def read_chunks(
 def _reader(cursor: DuckDBPyConnection, source: Source, order: Order, *, strict: bool) -> pa.RecordBatchReader:
     kind = order.kind
     try:
-        cursor.execute("SET TimeZone = 'UTC'")
         cursor.execute(read_sql("ingest_macros"))
         if kind is EXPOSURES:
             cursor.register("known_variants", known_table(order.known))
