@@ -89,6 +89,11 @@ class Workspace:
         return self.root / "reports"
 
     @property
+    def mappings_dir(self) -> Path:
+        """Mappings for files of other systems."""
+        return self.root / "mappings"
+
+    @property
     def schemas_dir(self) -> Path:
         """JSON Schemas for editors."""
         return self.root / ".schemas"
@@ -125,6 +130,7 @@ class Workspace:
             self.metrics_dir,
             self.experiments_dir,
             self.reports_dir,
+            self.mappings_dir,
             self.schemas_dir,
             self.inbox,
             self.landed,
