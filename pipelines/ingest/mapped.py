@@ -5,7 +5,7 @@ A row is an exposure if `[exposures]` selects it, else an event if `[events]` do
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -32,7 +32,7 @@ from pipelines.definitions.mappings.mapping import (
     TimePlace,
 )
 from pipelines.definitions.mappings.mapping import Mapping as Definition
-from pipelines.definitions.mappings.paths import Every, Lookup, Name, Path, read_path
+from pipelines.definitions.mappings.paths import Every, Lookup, Name, Path, Step, read_path
 from pipelines.definitions.mappings.paths import Place as Position
 from pipelines.ingest.columns import Column
 from pipelines.ingest.errors import MappingSectionError
@@ -83,19 +83,20 @@ def roots(definition: Definition) -> tuple[Column, ...]:
 
 def through_mapping(source: OpenSource, reading: Reading) -> OpenSource:
     """The source with our columns and the mapping's attributes; `line_reason` marks rows that are passed over."""
-    rows = _with_items(_objects(source), reading.section.each)
-    selected = _selected(reading.section)
+    finder = _Finder(reading)
+    rows = finder.looked_up(_with_items(_objects(source), reading.section.each))
+    selected = finder.selected(reading.section)
     if reading.taken is not None:
-        selected = selected & ~_selected(reading.taken)
+        selected = selected & ~finder.selected(reading.taken)
     reason = CaseExpression(ColumnExpression("line_reason").isnotnull(), ColumnExpression("line_reason"))
     reason = reason.when(~selected, ConstantExpression(PASSED_OVER))
-    fields = [_field(name, place) for name in reading.fields if (place := getattr(reading.section, name)) is not None]
+    places = {name: getattr(reading.section, name) for name in reading.fields}
+    fields = [finder.field(name, place) for name, place in places.items() if place is not None]
     fields += [
-        Field(name=name, value=_first([_found(path) for path in paths]), type="JSON")
-        for name, paths in reading.section.attributes.items()
+        Field(name=name, value=finder.first(paths), type="JSON") for name, paths in reading.section.attributes.items()
     ]
     relation = rows.select(
-        reason.alias("line_reason"), ColumnExpression("line_raw"), ColumnExpression("object"), ColumnExpression("item")
+        reason.alias("line_reason"), *(ColumnExpression(name) for name in ("line_raw", *finder.columns))
     )
     return OpenSource(label=source.label, relation=relation, fields=tuple(fields), has_lines=True, keeps_lines=True)
 
@@ -168,70 +169,114 @@ def _json_path(path: Path) -> str:
     return "$" + "".join(parts)
 
 
-def _selected(section: Section) -> Expression:
-    """Whether a row, or an element of it, belongs to a section."""
-    tests = [_passes(condition) for condition in section.when]
-    if section.each is not None:
-        tests.append(ColumnExpression("item").isnotnull())
-    return reduce(lambda left, right: left & right, tests, ConstantExpression(value=True))
+class _Finder:
+    """Finds values in rows that were looked through once for everything: parsing a row is what takes the time."""
+
+    columns = ("in_object", "in_item")
+
+    def __init__(self, reading: Reading) -> None:
+        sections = [section for section in (reading.section, reading.taken) if section is not None]
+        self._heads: tuple[list[str], list[str]] = ([], [])
+        for path in (read_path(text) for section in sections for text in section.paths()):
+            pointer, heads = _head(path)[0], self._heads[path.of_item]
+            if pointer not in heads:
+                heads.append(pointer)
+
+    def looked_up(self, rows: DuckDBPyRelation) -> DuckDBPyRelation:
+        """Rows with `in_object` and `in_item`: what each of them holds at every pointer that is asked for."""
+        found = [
+            FunctionExpression("json_extract", ColumnExpression(name), ConstantExpression(heads))
+            if heads
+            else nothing("JSON[]")
+            for name, heads in zip(("object", "item"), self._heads, strict=True)
+        ]
+        aliased = [each.alias(name) for each, name in zip(found, self.columns, strict=True)]
+        return rows.select(
+            ColumnExpression("line_reason"),
+            ColumnExpression("line_raw"),
+            ColumnExpression("item").isnotnull().alias("has_item"),
+            *aliased,
+        )
+
+    def selected(self, section: Section) -> Expression:
+        """Whether a row, or an element of it, belongs to a section."""
+        tests = [self._passes(condition) for condition in section.when]
+        if section.each is not None:
+            tests.append(ColumnExpression("has_item"))
+        return reduce(lambda left, right: left & right, tests, ConstantExpression(value=True))
+
+    def field(self, name: str, place: Place) -> Field:
+        """One of our columns, as text."""
+        if place.path is None:
+            return Field(name=name, value=ConstantExpression(place.constant).cast("VARCHAR"), type="VARCHAR")
+        text = self._first_text(place.path)
+        if place.pattern is not None:
+            group = FunctionExpression("regexp_extract", text, ConstantExpression(place.pattern), ConstantExpression(1))
+            text = FunctionExpression("nullif", group, ConstantExpression(""))
+        if isinstance(place, TimePlace) and place.unit is not None:
+            text = FunctionExpression("epoch_text", text, ConstantExpression(place.unit))
+        if place.names:
+            theirs, *others = place.names.items()
+            renamed = CaseExpression(text == ConstantExpression(theirs[0]), ConstantExpression(theirs[1]))
+            for old, new in others:
+                renamed = renamed.when(text == ConstantExpression(old), ConstantExpression(new))
+            text = renamed.otherwise(text)
+        nested = FunctionExpression("is_nested", self.first(place.path)) if name in SINGLE else None
+        return Field(name=name, value=text, type="VARCHAR", nested=nested)
+
+    def first(self, paths: Sequence[str]) -> Expression:
+        """The JSON at the first path that leads anywhere."""
+        return _first([self._found(path) for path in paths])
+
+    def _passes(self, condition: Condition) -> Expression:
+        if condition.present is not None:
+            there = FunctionExpression("json_type", self.first(condition.path))
+            there = FunctionExpression("nullif", there, ConstantExpression("NULL"))
+            return there.isnotnull() if condition.present else there.isnull()
+        listed = condition.equals if condition.equals is not None else condition.unlike or ()
+        among = self._first_text(condition.path).isin(*(ConstantExpression(each) for each in listed))
+        among = CoalesceOperator(among, ConstantExpression(value=False))
+        return among if condition.equals is not None else ~among
+
+    def _first_text(self, paths: Sequence[str]) -> Expression:
+        return _first([FunctionExpression("filled_text", self._found(path)) for path in paths])
+
+    def _found(self, text: str) -> Expression:
+        """The JSON at a path: out of what was looked up, and from there on through arrays of objects."""
+        path = read_path(text)
+        head, rest = _head(path)
+        place = self._heads[path.of_item].index(head) + 1
+        name = self.columns[path.of_item]
+        found: Expression = FunctionExpression("list_extract", ColumnExpression(name), ConstantExpression(place))
+        pointer = ""
+        for step in rest:
+            if isinstance(step, Lookup):
+                key = ConstantExpression(_pointer([Name(step.key)]))
+                found = FunctionExpression("element_where", _at(found, pointer), key, ConstantExpression(step.wanted))
+                pointer = ""
+            else:
+                pointer += _pointer([step])
+        return _at(found, pointer)
 
 
-def _passes(condition: Condition) -> Expression:
-    text = _first_text(condition.path)
-    if condition.present is not None:
-        there = _first([_found(path) for path in condition.path])
-        there = FunctionExpression("nullif", FunctionExpression("json_type", there), ConstantExpression("NULL"))
-        return there.isnotnull() if condition.present else there.isnull()
-    listed = condition.equals if condition.equals is not None else condition.unlike or ()
-    among = CoalesceOperator(text.isin(*(ConstantExpression(each) for each in listed)), ConstantExpression(value=False))
-    return among if condition.equals is not None else ~among
+def _head(path: Path) -> tuple[str, tuple[Step, ...]]:
+    """The pointer that a path begins with, and its steps from the first look-up on."""
+    first = next((at for at, step in enumerate(path.steps) if isinstance(step, Lookup)), len(path.steps))
+    return _pointer(path.steps[:first]), path.steps[first:]
 
 
-def _field(name: str, place: Place) -> Field:
-    """One of our columns, as text."""
-    if place.path is None:
-        return Field(name=name, value=ConstantExpression(place.constant).cast("VARCHAR"), type="VARCHAR")
-    text = _first_text(place.path)
-    if place.pattern is not None:
-        group = FunctionExpression("regexp_extract", text, ConstantExpression(place.pattern), ConstantExpression(1))
-        text = FunctionExpression("nullif", group, ConstantExpression(""))
-    if isinstance(place, TimePlace) and place.unit is not None:
-        text = FunctionExpression("epoch_text", text, ConstantExpression(place.unit))
-    if place.names:
-        theirs, *others = place.names.items()
-        renamed = CaseExpression(text == ConstantExpression(theirs[0]), ConstantExpression(theirs[1]))
-        for old, new in others:
-            renamed = renamed.when(text == ConstantExpression(old), ConstantExpression(new))
-        text = renamed.otherwise(text)
-    nested = None
-    if name in SINGLE:
-        nested = FunctionExpression("is_nested", _first([_found(path) for path in place.path]))
-    return Field(name=name, value=text, type="VARCHAR", nested=nested)
-
-
-def _first_text(paths: Iterable[str]) -> Expression:
-    return _first([FunctionExpression("filled_text", _found(path)) for path in paths])
+def _pointer(steps: Sequence[Step]) -> str:
+    """Names and positions as a JSON pointer (RFC 6901)."""
+    parts = [
+        step.name.replace("~", "~0").replace("/", "~1") if isinstance(step, Name) else str(step.place)
+        for step in steps
+        if isinstance(step, Name | Position)
+    ]
+    return "".join(f"/{part}" for part in parts)
 
 
 def _first(found: Sequence[Expression]) -> Expression:
     return found[0] if len(found) == 1 else CoalesceOperator(*found)
-
-
-def _found(text: str) -> Expression:
-    """The JSON at a path; runs of names and positions are one look-up."""
-    path = read_path(text)
-    found: Expression = ColumnExpression("item" if path.of_item else "object")
-    pointer = ""
-    for step in path.steps:
-        if isinstance(step, Name):
-            pointer += "/" + step.name.replace("~", "~0").replace("/", "~1")
-        elif isinstance(step, Position):
-            pointer += f"/{step.place}"
-        elif isinstance(step, Lookup):
-            found, pointer = _at(found, pointer), ""
-            key = ConstantExpression("/" + step.key.replace("~", "~0").replace("/", "~1"))
-            found = FunctionExpression("element_where", found, key, ConstantExpression(step.wanted))
-    return _at(found, pointer)
 
 
 def _at(found: Expression, pointer: str) -> Expression:

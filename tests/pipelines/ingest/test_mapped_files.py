@@ -10,6 +10,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pipelines.definitions.mappings.catalog import find_mappings, load_mapping
 from pipelines.definitions.mappings.mapping import Mapping
@@ -281,3 +283,82 @@ def test_a_landed_file_keeps_the_mapping_it_was_read_through(warehouse, tmp_path
 def test_columns_and_a_mapping_are_one_too_many(warehouse) -> None:
     with pytest.raises(ColumnError, match="beside a mapping"):
         ingest_events(warehouse, FILES / "ga4.jsonl", columns={"unit_id": "user_id"}, mapping=load_mapping(None, "ga4"))
+
+
+def test_an_item_may_be_the_value_itself_and_no_name_becomes_sql(warehouse, write) -> None:
+    """Names come from a file that somebody wrote: quotes, semicolons and wildcards in them are only text."""
+    hostile = "'; DROP TABLE event_rows; --"
+    mapping = Mapping.model_validate(
+        {
+            "name": "own",
+            "title": "Ours",
+            "events": {
+                "each": [f'bag."{hostile}"[*]'],
+                "when": [{"path": "kind", "unlike": [hostile, "$[*]"]}],
+                "unit_id": "@",
+                "event": {"path": f'"{hostile}"', "names": {hostile: "seen"}},
+                "occurred_at": "at",
+                "attributes": {hostile: f'list[key="{hostile}"].y', "~/odd": '"a~b/c"'},
+            },
+        }
+    )
+    row = {
+        "bag": {hostile: ["u-1", "u-2"]},
+        hostile: hostile,
+        "at": "2026-03-02T08:44:45.921Z",
+        "list": [{"key": hostile, "y": 5}],
+        "a~b/c": hostile,
+    }
+    summary = ingest_events(warehouse, write("own.jsonl", json.dumps(row)), mapping=mapping)
+    assert (summary.read, summary.accepted) == (2, 2)
+    rows = warehouse.connection.sql("SELECT unit_id, event, attributes FROM events").fetchall()
+    assert {unit for unit, _, _ in rows} == {number("u-1"), number("u-2")}
+    assert {event for _, event, _ in rows} == {"seen"}
+    assert json.loads(rows[0][2]) == {hostile: 5, "~/odd": hostile}
+
+
+WORDS = st.sampled_from(
+    [
+        "type",
+        "track",
+        "event",
+        "userId",
+        "timestamp",
+        "properties",
+        "data",
+        "@",
+        "resourceLogs",
+        "scopeLogs",
+        "logRecords",
+        "attributes",
+        "key",
+        "value",
+        "feature_flag.key",
+        "specversion",
+        "id",
+        "subject",
+        "event_params",
+        "2026-03-02",
+        "1e999",
+    ]
+)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | WORDS | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=5),
+    max_leaves=15,
+)
+
+
+@pytest.mark.parametrize("name", ["ga4", "opentelemetry", "segment", "statsig"])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lines=st.lists(st.one_of(ANYTHING.map(json.dumps), st.text(max_size=20)), min_size=1, max_size=20))
+def test_whatever_the_lines_hold_every_row_is_accounted_for(warehouse, tmp_path, name, lines) -> None:
+    path = tmp_path / "any.jsonl"
+    path.write_text('{"first": 1}\n' + "\n".join(lines), encoding="utf-8", errors="surrogatepass")
+    mapping = load_mapping(None, name)
+    for summary in (
+        ingest_exposures(warehouse, path, known=KNOWN, mapping=mapping),
+        *([ingest_events(warehouse, path, mapping=mapping)] if mapping.events else []),
+    ):
+        assert summary.read == summary.accepted + summary.duplicates + summary.rejected
+        assert summary.read + summary.files[0].passed_over >= 1
