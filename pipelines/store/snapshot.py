@@ -252,7 +252,7 @@ class Snapshot:
     start: datetime
     """Planned start (UTC)."""
     end: datetime
-    """Planned end (UTC)."""
+    """Planned end (UTC); 9999-01-01 where none is planned."""
     analysed_at: datetime
     """When this look was taken (UTC)."""
     data_until: datetime | None
