@@ -138,8 +138,8 @@ def read_assignments(
     table: Any = warehouse.connection.sql(read_sql("read_assignments")).to_arrow_table()
     place = np.array([variants.index(name) for name in logged], np.int32)
     chosen = policy or experiment.several_variants
-    first = place[table["place"].to_numpy()] if len(logged) else np.zeros(0, np.int32)
-    assigned = place[table["assigned_place"].to_numpy()] if len(logged) else first
+    first = place[table["place"].to_numpy()] if logged else np.zeros(0, np.int32)
+    assigned = place[table["assigned_place"].to_numpy()] if logged else first
     several = np.asarray(table["several"].to_numpy(zero_copy_only=False), np.bool_)
     found = Assignments(
         variants=variants,

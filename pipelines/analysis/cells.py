@@ -84,7 +84,7 @@ class CellSums:
         """
         size = int(np.prod(shape))
         at, k = place[self.cell], self.origin.size
-        n = np.bincount(at, weights=self.n, minlength=size)
+        n = np.asarray(np.bincount(at, weights=self.n, minlength=size), np.float64)
         sums = _added(at, self.sums, size)
         products = _added(at, self.products.reshape(-1, k * k), size)
         return _moments(n, sums, products, self.origin, shape, rate=self.rate)
@@ -108,9 +108,7 @@ def cell_sums(columns: Sequence[FloatArray], stretches: Stretches, *, rate: bool
             for j in range(i, k):
                 together = sums[:, i] if rate else np.add.reduceat(left * shifted[j], stretches.first)
                 products[:, i, j] = products[:, j, i] = together
-    return CellSums(
-        cell=stretches.cell, n=stretches.counts, sums=sums, products=products, origin=origin, rate=rate
-    )
+    return CellSums(cell=stretches.cell, n=stretches.counts, sums=sums, products=products, origin=origin, rate=rate)
 
 
 def daily_moments(
@@ -123,14 +121,14 @@ def daily_moments(
     days: int,
     origin: FloatArray,
     rate: bool,
-    at_entry: Sequence[FloatArray] | None = None,
+    at_entry: Sequence[FloatArray],
 ) -> Moments:
     """Moments at the end of every day, in linear time: the day's changes of sums and products, added up.
 
     Parameters
     ----------
     outcome
-        What each unit has at the end of its days, per outcome column; empty where `at_entry` says it all.
+        What each unit has at the end of its days, per outcome column; none where `at_entry` is final.
     known
         Numbers that a unit has from its entry on, the covariates, one of every unit.
     entered
@@ -142,7 +140,7 @@ def daily_moments(
     rate
         Whether the only column is 0 or 1.
     at_entry
-        Outcomes that are complete when the unit enters, one of every unit and column.
+        What a unit without events has, or its final outcome, one of every unit and outcome column.
 
     Returns
     -------
@@ -151,29 +149,29 @@ def daily_moments(
 
     Notes
     -----
-    A unit enters with what it has then; after that a day's change of a square is ``d (2x + d)``, of a product
-    ``dx y + x dy + dx dy``, here as the difference of the products after and before.
+    A unit enters with what it has at the end of that day; after that a day's change of a square is ``d (2x + d)``, of
+    a product ``dx y + x dy + dx dy``, here as the difference of the products after and before.
     """
     inside = np.flatnonzero(entered >= 0)
     first = cell[inside] * days + entered[inside]
-    size, outcomes = cells * days, len(outcome) if at_entry is None else len(at_entry)
-    start = [np.zeros(inside.size)] * outcomes if at_entry is None else [each[inside] for each in at_entry]
-    entering = np.stack([*start, *(each[inside] for each in known)]) - origin[:, np.newaxis]
+    size = cells * days
+    start, changes = list(at_entry), None
+    if outcome:
+        start, changes = _from_entry(outcome, start, entered)
+    entering = np.stack([each[inside] for each in (*start, *known)]) - origin[:, np.newaxis]
     k = len(entering)
     n = np.bincount(first, minlength=size).astype(np.float64)
     sums, products = np.zeros((size, k)), np.zeros((size, k, k))
     _add_entries(first, entering, size, sums, products)
-    if at_entry is None and outcomes:
-        _add_changes(outcome, known, entered, cell, days, origin, sums, products)
+    if changes is not None:
+        _add_changes(changes, known, cell, days, origin, sums, products)
     shape = (cells, days)
     n, sums = n.reshape(shape).cumsum(axis=1), sums.reshape(*shape, k).cumsum(axis=1)
     products = products.reshape(*shape, k, k).cumsum(axis=1)
     return _moments(n, sums, products, origin, shape, rate=rate and k == 1)
 
 
-def _add_entries(
-    first: Integers, entering: FloatArray, size: int, sums: FloatArray, products: FloatArray
-) -> None:
+def _add_entries(first: Integers, entering: FloatArray, size: int, sums: FloatArray, products: FloatArray) -> None:
     for i, left in enumerate(entering):
         sums[:, i] += np.bincount(first, weights=left, minlength=size)
         for j in range(i, len(entering)):
@@ -183,18 +181,20 @@ def _add_entries(
                 products[:, j, i] += added
 
 
+_Changes = tuple[Integers, Integers, FloatArray, FloatArray]
+
+
 def _add_changes(
-    outcome: Sequence[OverDays],
+    changes: _Changes,
     known: Sequence[FloatArray],
-    entered: Integers,
     cell: Integers,
     days: int,
     origin: FloatArray,
     sums: FloatArray,
     products: FloatArray,
 ) -> None:
-    size, q = len(sums), len(outcome)
-    unit, day, after, before = _together(outcome, entered)
+    unit, day, after, before = changes
+    size, q = len(sums), len(after)
     at = cell[unit] * days + day
     after, before = after - origin[:q, np.newaxis], before - origin[:q, np.newaxis]
     gained = after - before
@@ -213,24 +213,38 @@ def _add_changes(
             products[:, j, i] += added
 
 
-def _together(outcome: Sequence[OverDays], entered: Integers) -> tuple[Integers, Integers, FloatArray, FloatArray]:
-    """Rows of all columns on the union of their (unit, day): unit, day, values after and before."""
+def _from_entry(
+    outcome: Sequence[OverDays], start: Sequence[FloatArray], entered: Integers
+) -> tuple[list[FloatArray], _Changes]:
+    """What units have at the end of the day on which they enter, and the changes after it: unit, day, after, before.
+
+    Entering with 0 and gaining the first day's value a moment later would lose the digits of values near 1e9.
+    """
     if all(each.unit is outcome[0].unit and each.day is outcome[0].day for each in outcome):
         unit, day = outcome[0].unit, outcome[0].day
         after = np.stack([each.value for each in outcome])
     else:
-        unit, day, after = _on_union(outcome)
-    begins = np.concatenate([[True], unit[1:] != unit[:-1]]) if unit.size else np.zeros(0, np.bool_)
-    before = np.zeros_like(after)
-    if unit.size:
-        before[:, 1:] = np.where(begins[1:], 0.0, after[:, :-1])
+        unit, day, after = _on_union(outcome, start)
     inside = entered[unit] >= 0
     if not inside.all():
-        unit, day, after, before = unit[inside], day[inside], after[:, inside], before[:, inside]
-    return unit, np.maximum(day, entered[unit]), after, before
+        unit, day, after = unit[inside], day[inside], after[:, inside]
+    at_once = day <= entered[unit]
+    entering = []
+    for values, rows in zip(start, after, strict=True):
+        mine = values.copy()
+        mine[unit[at_once]] = rows[at_once]  # of several days the last: rows are ordered by day
+        entering.append(mine)
+    later = ~at_once
+    before = np.empty_like(after)
+    if unit.size:
+        before[:, 1:] = after[:, :-1]
+        begins = np.concatenate([[True], unit[1:] != unit[:-1]])
+        for place, values in enumerate(start):
+            before[place, begins] = values[unit[begins]]
+    return entering, (unit[later], day[later], after[:, later], before[:, later])
 
 
-def _on_union(outcome: Sequence[OverDays]) -> tuple[Integers, Integers, FloatArray]:
+def _on_union(outcome: Sequence[OverDays], start: Sequence[FloatArray]) -> tuple[Integers, Integers, FloatArray]:
     """Values of columns whose rows differ, on every (unit, day) that any of them has: the last value carries on."""
     span = max(int(each.day.max(initial=0)) for each in outcome) + 1
     keys = [each.unit * span + each.day for each in outcome]
@@ -238,12 +252,12 @@ def _on_union(outcome: Sequence[OverDays]) -> tuple[Integers, Integers, FloatArr
     for key in keys[1:]:
         union = np.union1d(union, key)
     unit, day = union // span, union % span
-    after = np.zeros((len(outcome), union.size))
+    after = np.stack([values[unit] for values in start])
     for place, (key, each) in enumerate(zip(keys, outcome, strict=True)):
         if key.size:
             found = np.searchsorted(key, union, side="right") - 1
             mine = (found >= 0) & (each.unit[np.maximum(found, 0)] == unit)
-            after[place] = np.where(mine, each.value[np.maximum(found, 0)], 0.0)
+            after[place] = np.where(mine, each.value[np.maximum(found, 0)], start[place][unit])
     return unit, day, after
 
 
@@ -259,4 +273,3 @@ def _moments(
     if rate and k == 1:
         return Moments.from_counts(np.rint(sums[..., 0]), n)
     return Moments.from_shifted_sums(n, sums, products, origin=origin)
-

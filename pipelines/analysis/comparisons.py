@@ -267,9 +267,7 @@ def _comparison(metric: Metric, question: Question, pair: Pair, name: str) -> Co
     )
 
 
-def _without_small_cells(
-    metric: Metric, question: Question, pair: Pair, numbers: Comparison
-) -> Comparison:
+def _without_small_cells(metric: Metric, question: Question, pair: Pair, numbers: Comparison) -> Comparison:
     """The same comparison, by score intervals and the exact test where the normal approximation cannot be trusted.
 
     The estimate of the lift keeps its rule (none where the control's rate is too uncertain); its interval needs none.

@@ -9,7 +9,7 @@ from pipelines.definitions.sources import Condition
 Scalar = str | bool | int | float
 
 
-@ibis.udf.scalar.builtin
+@ibis.udf.scalar.builtin  # type: ignore[untyped-decorator]
 def json_extract_string(document: str, pointer: str) -> str:  # type: ignore[empty-body]  # the engine's own function
     """Text of the entry at a JSON pointer (RFC 6901); NULL where there is none or it is null."""
 
@@ -33,7 +33,7 @@ def fits(attributes: ibis.Value, condition: Condition) -> ibis.Value:
             "above": number > bound,
             "below": number < bound,
         }[comparison]
-        return found.fill_null(False)
+        return found.fill_null(ibis.literal(value=False))
     values = value if isinstance(value, tuple) else (value,)
     equal = _equals(text, values[0])
     for each in values[1:]:
@@ -53,4 +53,4 @@ def _equals(text: ibis.Value, value: Scalar) -> ibis.Value:
         equal = text == value
     else:
         equal = text.try_cast("float64") == float(value)
-    return equal.fill_null(False)
+    return equal.fill_null(ibis.literal(value=False))

@@ -15,7 +15,7 @@ _LONG_AGO = np.iinfo(np.int64).min // 2
 
 
 def completed(steps: Sequence[tuple[SourceRows, float | None]], column: FunnelColumn, *, units: int) -> Integers:
-    """When units first had taken all steps, microseconds since first exposure, shape ``(units,)``; `NEVER` for the rest.
+    """When units had taken all steps, microseconds since first exposure, shape ``(units,)``; `NEVER` for the rest.
 
     Parameters
     ----------
@@ -52,18 +52,19 @@ def _latest(unit: Integers, offset: Integers, there: Integers, when: Integers) -
         return np.full(there.size, _LONG_AGO)
     least = min(int(offset.min()), int(when.min()))
     span = max(int(offset.max()), int(when.max())) - least + 1
-    if int(max(unit.max(), there.max())).bit_length() + span.bit_length() > 62:
-        order = np.lexsort((offset, unit))
-        unit, offset = unit[order], offset[order]
-        edges = np.searchsorted(unit, there, side="left"), np.searchsorted(unit, there, side="right")
-        place = np.array(
-            [low + np.searchsorted(offset[low:high], at, side="right") - 1 for low, high, at in zip(*edges, when, strict=True)]
-        )
-        known = place >= edges[0]
-    else:
+    if (int(max(unit.max(), there.max())) + 1) * span < 2**63:
         # Unit and moment in one whole number: sorting and searching are several times faster than by two keys.
         keys = np.sort(unit * span + (offset - least))
         place = np.searchsorted(keys, there * span + (when - least), side="right") - 1
         unit, offset = keys // span, keys % span + least
-        known = (place >= 0) & (unit[place] == there)
+    else:
+        units, offsets = np.concatenate([unit, there]), np.concatenate([offset, when])
+        later = np.concatenate([np.zeros(unit.size, np.int64), np.ones(there.size, np.int64)])
+        order = np.lexsort((later, offsets, units))
+        asked = later[order] == 1
+        place = np.empty(there.size, np.int64)
+        place[order[asked] - unit.size] = np.cumsum(~asked)[asked] - 1
+        order = order[~asked]
+        unit, offset = units[order], offsets[order]
+    known = (place >= 0) & (unit[np.maximum(place, 0)] == there)
     return np.where(known, offset[np.maximum(place, 0)], _LONG_AGO)

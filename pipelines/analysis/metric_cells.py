@@ -106,7 +106,7 @@ def metric_moments(
     }
     shared = {"columns": metric, "caps": ends, "missing": missing, "immature": when.immature}
     if metric.quantile is not None:
-        found = quantile_moments(metric, rows, cells.assignments, cells.period, cells.segments, when, outcomes)
+        found = quantile_moments(metric, rows, cells.assignments, cells.segments, when, outcomes)
         return MetricMoments(**shared, matures_at=when.matures_at, **found)  # type: ignore[arg-type]
     covariates, places, names = _covariates(metric, rows, cells, when)
     capped = [_capped(outcome, each) for outcome, each in zip(outcomes, ends, strict=True)]
@@ -154,10 +154,8 @@ def _daily(
         for column, each in zip(metric.outcome, ends, strict=True):
             found = values_over_days(rows, column, cells.assignments, cells.period)
             over_days.append(OverDays(unit=found.unit, day=found.day, value=_capped(found.value, each)))
-        floor = [each is not None and each[0] > 0 for each in ends]
-        if any(floor):
-            # A lower end above 0 gives units a value before their first event: they enter with it.
-            return None, {}
+    units = cells.assignments.units
+    start = outcomes if when.at_once else [_capped(np.zeros(units), each) for each in ends]
     variant = np.minimum(cells.assignments.variant, cells.variants - 1).astype(np.int64)
 
     def over(cell: Integers, count: int) -> Moments:
@@ -170,15 +168,15 @@ def _daily(
             days=days,
             origin=origin,
             rate=rate,
-            at_entry=outcomes if when.at_once else None,
+            at_entry=start,
         )
 
     total = over(variant, cells.variants)
     by_segment = {}
-    for name, each in cells.segments.items() if cells.segment_days else ():
-        size = len(each.values)
-        found = over(variant * size + each.code, cells.variants * size)
-        by_segment[name] = reshaped(found, (cells.variants, size, days))
+    for name, part in cells.segments.items() if cells.segment_days else ():
+        size = len(part.values)
+        series = over(variant * size + part.code, cells.variants * size)
+        by_segment[name] = reshaped(series, (cells.variants, size, days))
     return total, by_segment
 
 

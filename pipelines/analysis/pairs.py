@@ -73,9 +73,7 @@ class Pair:
         with np.errstate(invalid="ignore"):
             value = effect.value + step * np.abs(adjusted.baseline)
             sign = np.sign(adjusted.baseline)
-            variance = (
-                effect.se**2 + step**2 * adjusted.baseline_variance + 2.0 * step * sign * adjusted.covariance
-            )
+            variance = effect.se**2 + step**2 * adjusted.baseline_variance + 2.0 * step * sign * adjusted.covariance
         return Effect.of(value, np.sqrt(np.maximum(variance, 0.0)), effect.df, status=effect.status)
 
 

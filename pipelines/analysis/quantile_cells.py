@@ -11,21 +11,18 @@ from pipelines.analysis.columns import Column, MetricColumns
 from pipelines.analysis.exact_sums import Integers
 from pipelines.analysis.maturity import Maturity
 from pipelines.analysis.segments import Segment
-from pipelines.analysis.source_rows import Period, SourceKey, SourceRows
+from pipelines.analysis.source_rows import SourceKey, SourceRows
 from pipelines.analysis.unit_columns import counted
 from stats.histogram import Histogram
 from stats.moments import Moments
 from stats.quantiles import Quantile, clustered_quantile, quantile
-from stats.status import FloatArray, Status
-
-DAYS_IN_SERIES = 200
+from stats.status import FloatArray, Status, StatusArray
 
 
 def quantile_moments(
     metric: MetricColumns,
     rows: Mapping[SourceKey, SourceRows],
     assignments: Assignments,
-    period: Period,
     segments: Mapping[str, Segment],
     when: Maturity,
     outcomes: Sequence[FloatArray],
@@ -88,7 +85,7 @@ def _quantile(values: FloatArray, owner: Integers, metric: MetricColumns) -> Qua
 
 
 def estimate_moments(
-    value: FloatArray, variance: FloatArray, n: FloatArray, status: FloatArray, shape: tuple[int, ...]
+    value: FloatArray, variance: FloatArray, n: FloatArray, status: StatusArray, shape: tuple[int, ...]
 ) -> Moments:
     """Estimates with a variance per unit, as Moments of that many units."""
     known = np.isfinite(variance)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-
 from pipelines.analysis.assignments import Assignments, count_exposed, in_utc, moment, read_assignments
 from pipelines.analysis.columns import Column, MetricColumns, column_sources, metric_columns
 from pipelines.analysis.experiment_moments import Ends, ExperimentMoments, MetricMoments
@@ -126,9 +125,7 @@ class _Reader:
     ) -> None:
         """Hand every source to `use`, once."""
         analysed = assignments.analysed
-        for key, rows in read_sources(
-            self.engine, assignments, keys, self.codes, self.period, rows_of=self.rows_of
-        ):
+        for key, rows in read_sources(self.engine, assignments, keys, self.codes, self.period, rows_of=self.rows_of):
             self.rows_read += rows.unit.size
             counts = analysed[rows.unit] & (rows.offset >= 0)
             if counts.any():

@@ -107,7 +107,9 @@ def segment(attribute: str, texts: Any, assignments: Assignments) -> Segment:  #
     more = len(ranked) > len(kept)
     values = (*(names[each] for each in kept), *((OTHER,) if more else ()))
     # Units that are left out may have values that no analysed unit has; they are in no cell.
-    return Segment(attribute=attribute, values=values or (MISSING,), code=np.minimum(place[raw], max(len(values) - 1, 0)))
+    return Segment(
+        attribute=attribute, values=values or (MISSING,), code=np.minimum(place[raw], max(len(values) - 1, 0))
+    )
 
 
 def numbers(texts: Any) -> FloatArray:  # noqa: ANN401 - pyarrow has no types

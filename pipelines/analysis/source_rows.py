@@ -176,7 +176,8 @@ def _groups(keys: Sequence[SourceKey], codes: dict[str, int], rows_of: dict[int,
     waiting = list(keys)
     while waiting:
         lead = waiting[0]
-        group, rows = [], 0
+        group: list[SourceKey] = []
+        rows = 0
         for key in waiting:
             size = rows_of.get(codes[key[0].event], 0)
             if key[0].filters != lead[0].filters or key[1] != lead[1] or (group and rows + size > ROWS_AT_ONCE):

@@ -2,12 +2,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import numpy as np
 import pytest
 
 from pipelines.analysis.assignments import Exposed
 from pipelines.analysis.health import exposures_check, sample_ratio_check, several_variants_check, values_check
-from pipelines.definitions.metrics import MeanMetric
 
 DAY = timedelta(days=1)
 
