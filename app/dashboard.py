@@ -15,9 +15,9 @@ from app.headers import SecurityHeaders
 from app.health import healthz
 from app.server import MAIN
 from app.supervision import end_with_parent
+from pipelines.access.confidential import black_out_logs
 from pipelines.access.listening import check_listening
 from pipelines.access.login import Login
-from pipelines.access.secrets import black_out_logs
 from pipelines.config import Settings, WorkspaceError, find_workspace
 
 

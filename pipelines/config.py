@@ -13,9 +13,9 @@ from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from pipelines.access.confidential import Secret
 from pipelines.access.login import Login, find_login
 from pipelines.access.roles import Role
-from pipelines.access.secrets import Secret
 from pipelines.errors import UsageError
 
 SETTINGS_FILE = "rampwise.toml"

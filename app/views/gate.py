@@ -8,6 +8,7 @@ import streamlit as st
 
 from app.views.panel import panel
 from pipelines.access.actors import SignInError, local_actor, signed_in
+from pipelines.access.listening import ListeningError, check_listening
 from pipelines.access.roles import Action, Actor
 from pipelines.config import Settings, SettingsError, WorkspaceError, find_workspace
 
@@ -20,6 +21,9 @@ def admitted() -> bool:
         return True  # there is nothing to see; every page says so
     except SettingsError as error:
         panel("state.html", key="gate", glyph="!", title="The settings cannot be used", text=str(error), steps=())
+        return False
+    except ListeningError as error:
+        panel("state.html", key="gate", glyph="!", title="Nothing is shown here", text=str(error), steps=())
         return False
     except SignInError as error:
         _show(title="You cannot come in like this", text=str(error), button="Sign in again")
@@ -42,12 +46,15 @@ def current_actor() -> Actor | None:
     ------
     WorkspaceError, SettingsError
         If there is no workspace, or its settings cannot be used: nobody is let in then.
+    ListeningError
+        If people need not sign in and others than this machine could come in.
     SignInError
         If what the sign-in service says about them cannot be accepted.
     """
     settings = Settings.load(find_workspace())
     if settings.login_url is None:
-        return local_actor()  # only this machine gets here, see `app.dashboard`
+        check_listening(st.get_option("server.address") or "", signs_in=False)  # whoever started this, and however
+        return local_actor()
     if not st.user.is_logged_in:
         return None
     return signed_in(

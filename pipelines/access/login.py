@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.access.confidential import Secret, kept_secret, read_secret
 from pipelines.access.listening import check_listening, is_loopback, split_web_address
-from pipelines.access.secrets import Secret, kept_secret, read_secret
 from pipelines.errors import UsageError
 
 SECRET_VARIABLE = "RAMPWISE_LOGIN_SECRET"  # noqa: S105 - the name of the variable, not a secret

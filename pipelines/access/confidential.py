@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -82,12 +83,9 @@ def kept_secret(path: Path) -> Secret:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{uuid4().hex}")
         write_private(draft, secrets.token_urlsafe(48) + "\n")
-        try:
-            os.link(draft, path)  # whoever comes second keeps what the first one made
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
+        with suppress(FileExistsError):  # whoever comes second keeps what the first one made
+            os.link(draft, path)
+        draft.unlink()
     if others := open_to_others(path):
         raise SecretError(f"{path} is no secret any more: {others}. Remove it; a new one is made and all sign in anew.")
     text = path.read_text(encoding="ascii", errors="replace").strip()
