@@ -73,6 +73,7 @@ for name, command in (
     ("init", workspaces.init),
     ("validate", definitions.validate),
     ("schema", definitions.schema),
+    ("mappings", definitions.mappings),
     ("analyze", analysis.analyze),
     ("results", analysis.results),
     ("power", power.power),

@@ -92,6 +92,11 @@ class Workspace:
         return self.root / "reports"
 
     @property
+    def mappings_dir(self) -> Path:
+        """Mappings for files of other systems."""
+        return self.root / "mappings"
+
+    @property
     def schemas_dir(self) -> Path:
         """JSON Schemas for editors."""
         return self.root / ".schemas"
@@ -133,6 +138,7 @@ class Workspace:
             self.metrics_dir,
             self.experiments_dir,
             self.reports_dir,
+            self.mappings_dir,
             self.schemas_dir,
             self.inbox,
             self.landed,

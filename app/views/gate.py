@@ -55,7 +55,7 @@ def current_actor() -> Actor | None:
     if settings.login_url is None:
         check_listening(st.get_option("server.address") or "", signs_in=False)  # whoever started this, and however
         return local_actor()
-    if not st.user.is_logged_in:
+    if not st.user.get("is_logged_in"):
         return None
     return signed_in(
         st.user.to_dict(),

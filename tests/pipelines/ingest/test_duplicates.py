@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.engine.warehouse import Warehouse, open_warehouse
-from pipelines.ingest import IngestSummary, ingest_events, ingest_exposures, load
+from pipelines.ingest import IngestSummary, ingest_events, ingest_exposures, reading
 
 Write = Callable[..., Path]
 Contents = dict[str, list[tuple[Any, ...]]]
@@ -135,8 +135,8 @@ def test_a_file_larger_than_a_chunk_is_one_file(
     with open_warehouse(warehouse.path.with_name("other.duckdb")) as other:
         expected = ingest_events(other, whole)
         wanted = other.connection.execute("SELECT event_id, event, occurred_at FROM events ORDER BY ALL").fetchall()
-    monkeypatch.setattr(load, "CHUNK_ROWS", 100)
-    monkeypatch.setattr(load, "READ_ROWS", 100)
+    monkeypatch.setattr(reading, "CHUNK_ROWS", 100)
+    monkeypatch.setattr(reading, "READ_ROWS", 100)
     summary = ingest_events(warehouse, whole)
     assert summary.line() == expected.line()
     kept = warehouse.connection.execute("SELECT event_id, event, occurred_at FROM events ORDER BY ALL").fetchall()
