@@ -148,7 +148,7 @@ def test_an_editor_signs_in_sees_results_and_signs_out_again(page: Page, served:
     assert all(cookie["httpOnly"] for name, cookie in cookies.items() if name.startswith("_streamlit_user"))
     assert any(name.startswith("_streamlit_user") for name in cookies)
     page.get_by_role("button", name="Sign out").click()
-    page.wait_for_timeout(500)
+    page.wait_for_url(re.compile(r"/oauth2/end_session"))  # the provider asks; our cookie is gone by then
     page.goto(url(served))
     expect(page.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
     expect(page.locator("body")).not_to_contain_text(TITLE)

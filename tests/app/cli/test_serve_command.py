@@ -129,6 +129,14 @@ def test_the_application_itself_refuses_too_however_it_is_started(team):
     assert "Refusing to listen" in process.stderr
 
 
+def stop_when(holds, stop: threading.Event) -> None:
+    def watch() -> None:
+        wait_until(holds)
+        stop.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def sleeper(seconds: float, code: int = 0) -> list[str]:
     return [sys.executable, "-c", f"import sys, time; time.sleep({seconds}); sys.exit({code})"]
 
@@ -136,9 +144,8 @@ def sleeper(seconds: float, code: int = 0) -> list[str]:
 def test_a_part_that_keeps_failing_is_started_again_with_growing_pauses(tmp_path, caplog):
     workspace, stop = create_workspace(tmp_path / "team"), threading.Event()
     parts = [Part(name="bad", arguments=sleeper(0, 3)), Part(name="good", arguments=sleeper(60))]
-    threading.Timer(3.0, stop.set).start()
+    stop_when(lambda: parts[0].failures >= 2, stop)
     supervise(workspace, parts, environment=os.environ, stop=stop)
-    assert parts[0].failures == 3
     assert "bad ended with 3; starting it again in 0.5 s" in caplog.text
     assert "bad ended with 3; starting it again in 1.0 s" in caplog.text
     assert parts[1].process is not None
@@ -148,9 +155,12 @@ def test_a_part_that_keeps_failing_is_started_again_with_growing_pauses(tmp_path
 def test_a_part_that_does_not_stop_is_killed(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("app.supervision.GRACE_SECONDS", 0.5)
     workspace, stop = create_workspace(tmp_path / "team"), threading.Event()
-    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
-    part = Part(name="stubborn", arguments=[sys.executable, "-c", stubborn])
-    threading.Timer(1.0, stop.set).start()
+    stubborn = (
+        "import pathlib, signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "pathlib.Path(sys.argv[1]).touch(); time.sleep(60)"
+    )
+    part = Part(name="stubborn", arguments=[sys.executable, "-c", stubborn, str(tmp_path / "deaf")])
+    stop_when((tmp_path / "deaf").exists, stop)
     supervise(workspace, [part], environment=os.environ, stop=stop)
     assert part.process is not None
     assert part.process.returncode == -signal.SIGKILL
