@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from app.commands.findings import Finding
+from app.commands.diagnosis import Finding, State
 
 if TYPE_CHECKING:
     from pipelines.config import Settings, Workspace
@@ -43,7 +43,7 @@ def _permissions(workspace: Workspace) -> Iterator[Finding]:
         if others is None or (path in databases and not changeable):
             continue  # results may be read where the team's files may
         found += 1
-        state = "failed" if path == workspace.cookie_path or changeable else "warning"
+        state: State = "failed" if path == workspace.cookie_path or changeable else "warning"
         yield Finding(check="permissions", state=state, message=f"{path}: {others}. Run `chmod 600` on it.")
     if not found:
         yield Finding(check="permissions", state="ok", message="secrets and databases are their owner's")
@@ -51,11 +51,15 @@ def _permissions(workspace: Workspace) -> Iterator[Finding]:
 
 def _access(workspace: Workspace, settings: Settings) -> Iterator[Finding]:
     from pipelines.access.listening import is_loopback
+    from pipelines.access.login import LoginError
     from pipelines.errors import UsageError
 
     try:
         login = settings.login(workspace) if workspace.cookie_path.exists() or settings.login_url is None else None
         signs_in = login is not None or settings.login_url is not None
+    except LoginError as error:  # the secret may be set only where the dashboard runs
+        yield Finding(check="access", state="warning", message=str(error))
+        return
     except UsageError as error:
         yield Finding(check="access", state="failed", message=str(error))
         return

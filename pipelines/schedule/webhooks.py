@@ -238,7 +238,11 @@ def _post(connection: _Pinned, target: str, body: bytes, headers: Mapping[str, s
         size = len(answer.read(LARGEST_ANSWER + 1))
         status = answer.status
     except (OSError, HTTPException, ValueError) as error:
-        problem = f"did not answer within {seconds:g} s" if late.is_set() else f"cannot be reached: {in_one_line(str(error))[:200]}"
+        problem = (
+            f"did not answer within {seconds:g} s"
+            if late.is_set()
+            else f"cannot be reached: {in_one_line(str(error))[:200]}"
+        )
         raise WebhookError(host, f"{problem}.", again=True) from error
     finally:
         timer.cancel()
