@@ -80,6 +80,7 @@ for name, command in (
     ("power", power.power),
     ("plan", plan.plan),
     ("dashboard", dashboards.dashboard),
+    ("serve", dashboards.serve),
     ("collect", collecting.collect),
     ("doctor", diagnosis.doctor),
 ):
