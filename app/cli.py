@@ -26,6 +26,7 @@ from app.commands import (
     ingestion,
     plan,
     power,
+    presets,
     reports,
     workspaces,
 )
@@ -85,6 +86,7 @@ for name, command in (
 ):
     cli.command(name)(command)
 cli.add_typer(ingestion.group, name="ingest")
+cli.add_typer(presets.group, name="metrics")
 cli.add_typer(reports.group, name="report")
 cli.add_typer(auditing.group, name="audit")
 

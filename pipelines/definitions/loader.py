@@ -20,6 +20,7 @@ from pipelines.definitions.consistency import (
     report_mistakes,
 )
 from pipelines.definitions.experiments import Experiment
+from pipelines.definitions.measurable import covariate_mistakes, metric_mistakes
 from pipelines.definitions.metrics import Metric, metric_kinds
 from pipelines.definitions.problems import (
     DefinitionError,
@@ -177,10 +178,13 @@ def _read(root: Path) -> tuple[Definitions, list[Problem]]:
         problems += map(file.problem, mistakes)
         if metric is not None:
             metrics[file.name] = metric
+    for file in files["metrics"]:
+        if file.name in metrics:
+            problems += map(file.problem, covariate_mistakes(metrics[file.name], metrics, metric_names))
     for file in files["experiments"]:
         experiment, mistakes = _validated(Experiment, file.table, experiment_mistakes)
         unknown = _unknown(metric_references(file.table), metric_names, "metrics")
-        problems += map(file.problem, (*mistakes, *unknown))
+        problems += map(file.problem, (*mistakes, *unknown, *metric_mistakes(file.table, metrics)))
         if experiment is not None:
             experiments[file.name] = experiment
     for file in files["reports"]:
