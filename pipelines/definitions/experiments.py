@@ -113,8 +113,8 @@ class Experiment(Definition):
     """Error rates, minimum effect and design."""
     several_variants: Literal["exclude", "first", "as_assigned"] = "exclude"
     """Units seen in several variants: left out; analysed in the variant they saw first; or analysed as they were
-    assigned, in the variant that the attribute `assigned_variant` of their first exposure names (the one they saw
-    first where there is no such attribute). The result shows what the other two would give."""
+    assigned, in the variant that the attribute `assigned` of their exposures names (where there is none, the one they
+    saw most often, of equals the first). The result shows what the other two would give."""
     activation: Activation | None = None
     """Analyse only units that did this; none: all exposed units."""
     identity: Literal["strict", "first_touch", "last_touch"] | None = None

@@ -8,13 +8,15 @@ import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TypeAlias
+from unicodedata import category
 
 from pipelines.store.snapshot import Comparison, MetricResult, Snapshot
 
 Cell: TypeAlias = str | int | float | bool | datetime | None
 
 FORMULA_STARTS = frozenset("=+-@\t\r\n|%＝＋－＠")
-INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060\u00ad \u00a0\u3000\u202a\u202b\u202d\u202e\u2066\u2067\u2068\u2069\0"
+UNSEEN = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
+"""Unicode categories of letters that nobody sees: controls, formats such as a reversal of direction, spaces."""
 
 SNAPSHOT_COLUMNS = (
     "experiment",
@@ -67,10 +69,10 @@ def cell_text(value: Cell) -> str:
         return repr(value) if math.isfinite(value) else ""
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    dangerous = value.lstrip(INVISIBLE)[:1] in FORMULA_STARTS and value.strip(INVISIBLE) != ""
     flat = "".join(" " if letter in "\t\r\n\v\f\u0085\u2028\u2029" else letter for letter in value)
     shown = "".join(letter for letter in flat if letter >= " " and letter != "\x7f")
-    return f"'{shown}" if dangerous else shown
+    first = next((letter for letter in shown if category(letter) not in UNSEEN), "")
+    return f"'{shown}" if first in FORMULA_STARTS or value[:1] in FORMULA_STARTS else shown
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
