@@ -184,6 +184,8 @@ class Settings(BaseSettings):
     """Role of people who signed in and whom neither list names; none, so no way in, where unset."""
     trust_email: bool = False
     """Whether an address counts that the provider does not call verified."""
+    webhook_private_hosts: list[str] = []
+    """Hosts whose webhooks may have private addresses; link-local ones are never called."""
     session_hours: Annotated[float, Field(gt=0, le=720, allow_inf_nan=False)] = 12.0
     """Hours after which people have to sign in again."""
 
