@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pipelines.analysis.exposed import in_utc
+from pipelines.analysis.assignments import in_utc
 from pipelines.definitions.experiments import Experiment
 from pipelines.engine.queries import read_sql
 from pipelines.engine.warehouse import Warehouse
