@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from app.commands import (
     analysis,
     auditing,
+    collecting,
     dashboards,
     definitions,
     demos,
@@ -72,11 +73,13 @@ for name, command in (
     ("init", workspaces.init),
     ("validate", definitions.validate),
     ("schema", definitions.schema),
+    ("mappings", definitions.mappings),
     ("analyze", analysis.analyze),
     ("results", analysis.results),
     ("power", power.power),
     ("plan", plan.plan),
     ("dashboard", dashboards.dashboard),
+    ("collect", collecting.collect),
     ("doctor", diagnosis.doctor),
 ):
     cli.command(name)(command)

@@ -20,6 +20,7 @@ from pipelines.engine.errors import (
     WarehouseUnavailableError,
     WarehouseVersionError,
 )
+from pipelines.engine.hardening import Configuration, configuration, lock, remove_spilled
 from pipelines.engine.queries import read_sql
 
 SCHEMA_VERSION = 1
@@ -64,6 +65,7 @@ def open_warehouse(
     wait_seconds: float = 10,
     memory_limit: str | None = None,
     threads: int | None = None,
+    temp_limit: str | None = None,
 ) -> Iterator[Warehouse]:
     """Open the warehouse, creating its tables where they are missing, and close it again.
 
@@ -75,8 +77,8 @@ def open_warehouse(
         Any number of processes may read at once, none while one writes.
     wait_seconds
         How long to wait for another process, in seconds.
-    memory_limit, threads
-        Limits of the engine, for example "400MB" and 2; DuckDB's defaults where None.
+    memory_limit, threads, temp_limit
+        Limits of the engine, for example "400MB", 2 and "10GB" of spilled rows; DuckDB's defaults where None.
 
     Raises
     ------
@@ -95,26 +97,19 @@ def open_warehouse(
         raise WarehouseMissingError(path)
     if not read_only:
         path.parent.mkdir(parents=True, exist_ok=True)
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-    }
-    if memory_limit is not None:
-        config["memory_limit"] = memory_limit
-    if threads is not None:
-        config["threads"] = threads
+    config = configuration(path, memory_limit=memory_limit, threads=threads)
     connection = _connect(path, read_only=read_only, wait_seconds=wait_seconds, config=config)
     try:
-        connection.execute("SET TimeZone = 'UTC'")
+        lock(connection, temp_limit=temp_limit)
+        if not read_only:
+            remove_spilled(path)
         _prepare(connection, path, read_only=read_only)
         yield Warehouse(path=path, connection=connection)
     finally:
         connection.close()
 
 
-def _connect(
-    path: Path, *, read_only: bool, wait_seconds: float, config: dict[str, str | bool | int | float | list[str]]
-) -> duckdb.DuckDBPyConnection:
+def _connect(path: Path, *, read_only: bool, wait_seconds: float, config: Configuration) -> duckdb.DuckDBPyConnection:
     started, pause = time.monotonic(), FIRST_PAUSE
     while True:
         try:

@@ -9,10 +9,11 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pyarrow.parquet as pq
 
+from pipelines.definitions.mappings.mapping import Mapping as Definition
 from pipelines.ingest.lines import is_gzip
 from pipelines.ingest.sources import Source, kind_of
 
@@ -20,7 +21,14 @@ ENDINGS = {"parquet": ".parquet", "csv": ".csv", "json": ".jsonl"}
 
 
 def keep(
-    landed: Path, source: Source, *, content_hash: str, table: str, source_name: str, columns: Mapping[str, str]
+    landed: Path,
+    source: Source,
+    *,
+    content_hash: str,
+    table: str,
+    source_name: str,
+    columns: Mapping[str, str],
+    mapping: Definition | None = None,
 ) -> Path:
     """Copy a source to `landed/<table>/<hash><ending>`, with how it was read in `<hash>.reading.json` beside it.
 
@@ -39,7 +47,9 @@ def keep(
                 with path.open("rb") as file:
                     shutil.copyfileobj(file, part)
     note = folder / f"{content_hash}.reading.json"
-    reading = {"table": table, "source": source_name, "columns": dict(columns), "path": source.label}
+    reading: dict[str, Any] = {"table": table, "source": source_name, "columns": dict(columns), "path": source.label}
+    if mapping is not None:  # as it was then: a mapping may change later, and these rows were read through this one
+        reading["mapping"] = mapping.model_dump(mode="json", exclude_defaults=True)
     readings = json.loads(note.read_text(encoding="utf-8")) if note.exists() else []
     if reading not in readings:
         with _whole(note) as part:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
-import numpy as np
-import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
+from pipelines.definitions.mappings.mapping import Mapping as Definition
 from pipelines.engine.queries import read_sql
 from pipelines.engine.warehouse import Warehouse
-from pipelines.ingest.chunks import EVENTS, EXPOSURES, Batch, Counts, Kind, Store, whole_numbers
-from pipelines.ingest.columns import match_columns
-from pipelines.ingest.errors import IngestFailedError, LoadError, SourceError, UnreadableSourceError
+from pipelines.ingest.chunks import EVENTS, EXPOSURES, Batch, Counts, Store
+from pipelines.ingest.errors import ColumnError, IngestFailedError, LoadError, SourceError, UnreadableSourceError
 from pipelines.ingest.landing import keep
-from pipelines.ingest.projection import source_rows, through_sql, with_raw
+from pipelines.ingest.reading import OUR_MISTAKES, Order, Progress, ReadError, read_chunks
 from pipelines.ingest.sources import (
     Source,
     Sources,
@@ -28,37 +25,11 @@ from pipelines.ingest.sources import (
     content_hash,
     find_sources,
     first_line,
-    open_source,
 )
 from pipelines.ingest.summary import FileSummary, IngestSummary, Refusal
-from pipelines.ingest.variants import explain_unknown, known_table
-
-Progress = Callable[[str], None]
 
 DEFAULT_SOURCE = "default"
-CHUNK_ROWS = 1_000_000
-CHUNK_BYTES = 80_000_000
-READ_ROWS = 100_000
 ATTEMPTS = 3
-OUR_MISTAKES = (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException)
-NOT_THE_SOURCE = (*OUR_MISTAKES, duckdb.OutOfMemoryException, duckdb.InterruptException, duckdb.InternalException)
-READING = (duckdb.Error, pa.ArrowException, OSError, EOFError, zlib.error, UnicodeError)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Order:
-    """What was asked for, the same for every source of a call."""
-
-    kind: Kind
-    source: str
-    columns: Mapping[str, str]
-    known: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    landed: Path | None = None
-    progress: Progress | None = None
-
-
-class _ReadError(Exception):
-    """A source stopped in the middle; `__cause__` says why."""
 
 
 def ingest_exposures(
@@ -67,9 +38,10 @@ def ingest_exposures(
     *,
     known: Mapping[str, frozenset[str]],
     columns: Mapping[str, str] | None = None,
-    source: str = DEFAULT_SOURCE,
+    source: str | None = None,
     landed: Path | None = None,
     progress: Progress | None = None,
+    mapping: Definition | None = None,
 ) -> IngestSummary:
     """Load exposures: which unit saw which variant of which experiment, and when.
 
@@ -87,11 +59,13 @@ def ingest_exposures(
         `unit_id`, `variant`, `exposed_at` (or `ts`, `timestamp`, `time`) and, optionally, `exposure_id`. Further
         columns are kept in `attributes` as JSON.
     source
-        Whose ids these are: an id is unique within its source and day.
+        Whose ids these are: an id is unique within its source and day. ``"default"``, or what the mapping says.
     landed
         Folder that keeps a copy of each accepted source, named by its content; none where None.
     progress
         Called with a line for people after each chunk.
+    mapping
+        Where exposures are found in files of another system; then `columns` must be empty.
 
     Raises
     ------
@@ -109,7 +83,15 @@ def ingest_exposures(
     Times without an offset are UTC; 10, 13, 16 or 19 digits are seconds, milli-, micro- or nanoseconds since 1970.
     A row without an id is identified by its whole content.
     """
-    order = _Order(kind=EXPOSURES, source=source, columns=columns or {}, known=known, landed=landed, progress=progress)
+    order = Order(
+        kind=EXPOSURES,
+        source=_source_name(source, mapping),
+        columns=columns or {},
+        known=known,
+        landed=landed,
+        progress=progress,
+        mapping=mapping,
+    )
     return _ingest(warehouse, sources, order)
 
 
@@ -118,20 +100,36 @@ def ingest_events(
     sources: Sources,
     *,
     columns: Mapping[str, str] | None = None,
-    source: str = DEFAULT_SOURCE,
+    source: str | None = None,
     landed: Path | None = None,
     progress: Progress | None = None,
+    mapping: Definition | None = None,
 ) -> IngestSummary:
     """Load events: what units did, when, and with which value.
 
     As `ingest_exposures`, with the columns `unit_id`, `event`, `occurred_at` (or `ts`, `timestamp`, `time`) and,
     optionally, `value` and `event_id`. Events of units that were never exposed are kept too.
     """
-    order = _Order(kind=EVENTS, source=source, columns=columns or {}, landed=landed, progress=progress)
+    order = Order(
+        kind=EVENTS,
+        source=_source_name(source, mapping),
+        columns=columns or {},
+        landed=landed,
+        progress=progress,
+        mapping=mapping,
+    )
     return _ingest(warehouse, sources, order)
 
 
-def _ingest(warehouse: Warehouse, sources: Sources, order: _Order) -> IngestSummary:
+def _source_name(given: str | None, mapping: Definition | None) -> str:
+    return given or (DEFAULT_SOURCE if mapping is None else mapping.source_name)
+
+
+def _ingest(warehouse: Warehouse, sources: Sources, order: Order) -> IngestSummary:
+    if order.reading is not None and order.columns:
+        raise ColumnError(
+            "columns", next(iter(order.columns)), "columns are named beside a mapping.", "Name one of both."
+        )
     found = find_sources(sources)
     files: list[FileSummary] = []
     failures: list[SourceError] = []
@@ -149,13 +147,13 @@ def _ingest(warehouse: Warehouse, sources: Sources, order: _Order) -> IngestSumm
     return summary
 
 
-def _load(connection: DuckDBPyConnection, source: Source, order: _Order) -> FileSummary:
+def _load(connection: DuckDBPyConnection, source: Source, order: Order) -> FileSummary:
     """Load one source; again where another thread's batch came first, and line by line where it breaks the rules."""
     strict, attempt = True, 1
     while True:
         try:
             return _load_once(connection, source, order, strict=strict)
-        except _ReadError as error:
+        except ReadError as error:
             if not strict or not can_be_lenient(source):
                 problem = f"reading stopped: {first_line(error.__cause__)}"
                 raise UnreadableSourceError(source.label, problem, "Export or copy it again.") from error.__cause__
@@ -170,18 +168,20 @@ def _load(connection: DuckDBPyConnection, source: Source, order: _Order) -> File
             raise LoadError(source.label, first_line(error)) from error
 
 
-def _load_once(connection: DuckDBPyConnection, source: Source, order: _Order, *, strict: bool) -> FileSummary:
+def _load_once(connection: DuckDBPyConnection, source: Source, order: Order, *, strict: bool) -> FileSummary:
     started = datetime.now(UTC)
     try:
         state, digest = _state(source), content_hash(source)
     except OSError as error:
-        raise _ReadError from error
+        raise ReadError from error
     with Store(connection, order.kind) as store, _transaction(connection):
         batch = _new_batch(connection, order, digest)
         counts = Counts()
-        with closing(_chunks(connection, source, order, strict=strict)) as chunks:
-            for chunk in chunks:
-                counts += store.add(chunk, batch)
+        with closing(read_chunks(connection, source, order, strict=strict)) as chunks:
+            for chunk, passed_over in chunks:
+                counts += Counts(passed_over=passed_over)
+                if len(chunk):
+                    counts += store.add(chunk, batch)
                 del chunk  # its memory is needed for the next one
                 if order.progress is not None:
                     order.progress(f"{source.label}: {counts.read:,} rows")
@@ -199,6 +199,7 @@ def _load_once(connection: DuckDBPyConnection, source: Source, order: _Order, *,
                 table=order.kind.table,
                 source_name=order.source,
                 columns=order.columns,
+                mapping=order.mapping,
             )
         _write_ledger(connection, source, order, batch, counts, started=started)
     return FileSummary(source=source.label, batch_id=batch.batch_id, refusals=refusals, **asdict(counts))
@@ -233,7 +234,7 @@ def _state(source: Source) -> tuple[int, int] | None:
     return state.st_size, state.st_mtime_ns
 
 
-def _new_batch(connection: DuckDBPyConnection, order: _Order, digest: str) -> Batch:
+def _new_batch(connection: DuckDBPyConnection, order: Order, digest: str) -> Batch:
     number, resolves = connection.execute(
         read_sql("next_batch"), {"table_name": order.kind.table, "source": order.source, "content_hash": digest}
     ).fetchall()[0]
@@ -241,7 +242,7 @@ def _new_batch(connection: DuckDBPyConnection, order: _Order, digest: str) -> Ba
 
 
 def _write_ledger(
-    connection: DuckDBPyConnection, source: Source, order: _Order, batch: Batch, counts: Counts, *, started: datetime
+    connection: DuckDBPyConnection, source: Source, order: Order, batch: Batch, counts: Counts, *, started: datetime
 ) -> None:
     connection.execute(
         read_sql("write_ledger"),
@@ -259,58 +260,3 @@ def _write_ledger(
             "finished_at": datetime.now(UTC).replace(tzinfo=None),
         },
     )
-
-
-def _chunks(connection: DuckDBPyConnection, source: Source, order: _Order, *, strict: bool) -> Generator[pa.Table]:
-    """Typed rows of a source in tables of bounded size, numbered from 1.
-
-    Reading has a cursor of its own: it runs while the chunks are stored, and an unfinished query blocks a connection.
-    """
-    with connection.cursor() as cursor:
-        reader = _reader(cursor, source, order, strict=strict)
-        waiting: list[pa.RecordBatch] = []
-        rows, size, number = 0, 0, 1
-        while True:
-            try:
-                batch = reader.read_next_batch()
-            except StopIteration:
-                break
-            except NOT_THE_SOURCE:
-                raise
-            except READING as error:
-                raise _ReadError from error
-            waiting.append(batch)
-            rows, size = rows + len(batch), size + batch.nbytes
-            del batch
-            if rows >= CHUNK_ROWS or size >= CHUNK_BYTES:
-                full, waiting = waiting, []
-                yield _numbered(full, number, order)
-                number, rows, size = number + rows, 0, 0
-        if rows:
-            yield _numbered(waiting, number, order)
-
-
-def _reader(cursor: DuckDBPyConnection, source: Source, order: _Order, *, strict: bool) -> pa.RecordBatchReader:
-    kind = order.kind
-    try:
-        cursor.execute("SET TimeZone = 'UTC'")
-        cursor.execute(read_sql("ingest_macros"))
-        if kind is EXPOSURES:
-            cursor.register("known_variants", known_table(order.known))
-        opened = open_source(cursor, source, kind.columns, strict=strict)
-        names = [column.name for column in opened.fields]
-        matched = match_columns(source.label, names, kind.columns, order.columns)
-        rows = source_rows(opened, matched, time=kind.time)
-        typed = through_sql(rows, f"cast_{kind.table}", reads="source_rows")
-        return with_raw(opened, typed, kind.kept).to_arrow_reader(READ_ROWS)
-    except NOT_THE_SOURCE:
-        raise
-    except READING as error:
-        raise _ReadError from error
-
-
-def _numbered(batches: list[pa.RecordBatch], first: int, order: _Order) -> pa.Table:
-    chunk = pa.Table.from_batches(batches)
-    batches.clear()
-    chunk = chunk.append_column("row_number", whole_numbers(np.arange(first, first + len(chunk), dtype=np.int64)))
-    return explain_unknown(chunk, order.known) if order.kind is EXPOSURES else chunk
