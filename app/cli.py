@@ -26,6 +26,7 @@ from app.commands import (
     ingestion,
     plan,
     power,
+    presets,
     reports,
     workspaces,
 )
@@ -79,11 +80,13 @@ for name, command in (
     ("power", power.power),
     ("plan", plan.plan),
     ("dashboard", dashboards.dashboard),
+    ("serve", dashboards.serve),
     ("collect", collecting.collect),
     ("doctor", diagnosis.doctor),
 ):
     cli.command(name)(command)
 cli.add_typer(ingestion.group, name="ingest")
+cli.add_typer(presets.group, name="metrics")
 cli.add_typer(reports.group, name="report")
 cli.add_typer(auditing.group, name="audit")
 
