@@ -1,4 +1,4 @@
-"""`rampwise ingest exposures` and `rampwise ingest events`."""
+"""`rampwise ingest exposures`, `events`, `identities` and `mixed`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipelines.ingest import IngestSummary
     from pipelines.ingest.columns import Column
 
-group = typer.Typer(no_args_is_help=True, help="Load exposures and events from Parquet, CSV and JSONL files.")
+group = typer.Typer(no_args_is_help=True, help="Load exposures, events, identities: Parquet, CSV, JSONL.")
 
 Files: TypeAlias = Annotated[
     list[str],
@@ -89,6 +89,30 @@ def events(
     found = _mapping(workspace, mapping, column)
     with opened_warehouse(workspace) as warehouse:
         load = partial(ingest_events, warehouse, files, mapping=found)
+        _report(partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
+
+
+@group.command()
+def identities(
+    context: typer.Context,
+    files: Files,
+    *,
+    column: Columns = None,
+    source: Source = None,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Load identities: which known unit an anonymous one turned out to be, and when.
+
+    Columns, found by name: anonymous_id, known_id, linked_at, and optionally link_id. Experiments with `identity` in
+    their definition use them. The same file or row twice changes nothing. Exit code 1 if a file cannot be read.
+    """
+    from pipelines.ingest import ingest_identities
+    from pipelines.ingest.columns import IDENTITY_COLUMNS
+
+    columns = parse_columns(column, IDENTITY_COLUMNS)
+    workspace = session(context).workspace
+    with opened_warehouse(workspace) as warehouse:
+        load = partial(ingest_identities, warehouse, files)
         _report(partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
 
 

@@ -14,7 +14,7 @@ from duckdb import DuckDBPyConnection
 from pipelines.definitions.mappings.mapping import Mapping as Definition
 from pipelines.engine.queries import read_sql
 from pipelines.engine.warehouse import Warehouse
-from pipelines.ingest.chunks import EVENTS, EXPOSURES, Batch, Counts, Store
+from pipelines.ingest.chunks import EVENTS, EXPOSURES, IDENTITIES, Batch, Counts, Store
 from pipelines.ingest.errors import ColumnError, IngestFailedError, LoadError, SourceError, UnreadableSourceError
 from pipelines.ingest.landing import keep
 from pipelines.ingest.reading import OUR_MISTAKES, Order, Progress, ReadError, read_chunks
@@ -117,6 +117,30 @@ def ingest_events(
         landed=landed,
         progress=progress,
         mapping=mapping,
+    )
+    return _ingest(warehouse, sources, order)
+
+
+def ingest_identities(
+    warehouse: Warehouse,
+    sources: Sources,
+    *,
+    columns: Mapping[str, str] | None = None,
+    source: str | None = None,
+    landed: Path | None = None,
+    progress: Progress | None = None,
+) -> IngestSummary:
+    """Load identities: which known unit an anonymous one turned out to be, and when.
+
+    As `ingest_exposures`, with the columns `anonymous_id`, `known_id`, `linked_at` (or `ts`, `timestamp`, `time`) and,
+    optionally, `link_id`. The ids are `unit_id`s of exposures and events. Further columns are not kept.
+    """
+    order = Order(
+        kind=IDENTITIES,
+        source=_source_name(source, None),
+        columns=columns or {},
+        landed=landed,
+        progress=progress,
     )
     return _ingest(warehouse, sources, order)
 

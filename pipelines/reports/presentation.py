@@ -19,6 +19,7 @@ from pipelines.formatting import (
     signed_percent,
     time,
 )
+from pipelines.reports.breakdowns import Table, breakdowns
 from pipelines.reports.intervals import Axis, axis_svg, interval_svg, interval_title, shared_axis
 from pipelines.reports.planned import (
     deviation_text,
@@ -29,6 +30,7 @@ from pipelines.reports.planned import (
     progress_text,
     time_text,
 )
+from pipelines.reports.provenance import method_facts
 from pipelines.reports.scorecard import ScorecardRow, effects_withheld, scorecard, shown_at
 from pipelines.reports.wording import (
     EXCLUSIONS,
@@ -51,9 +53,11 @@ __all__ = [
     "ROLES",
     "Axis",
     "ScorecardRow",
+    "Table",
     "Tone",
     "Word",
     "axis_svg",
+    "breakdowns",
     "count",
     "date",
     "days",
@@ -67,6 +71,7 @@ __all__ = [
     "interval_title",
     "looked_text",
     "looks_text",
+    "method_facts",
     "metric_value",
     "name_in_words",
     "number",

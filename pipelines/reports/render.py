@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +16,7 @@ from markupsafe import Markup
 
 from pipelines import formatting
 from pipelines.reports import presentation, wording
+from pipelines.reports.breakdowns import breakdowns
 from pipelines.reports.intervals import axis_svg, interval_svg, shared_axis
 from pipelines.reports.method import method_notes
 from pipelines.reports.scorecard import ScorecardRow, effects_withheld, scorecard
@@ -146,6 +149,7 @@ def _section(snapshot: Snapshot, *, level: int) -> dict[str, Any]:
         "primary": next(iter(about), None),
         "notes": method_notes(snapshot),
         "timelines": timelines(snapshot),
+        "breakdowns": breakdowns(snapshot),
     }
 
 
@@ -173,6 +177,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    environment.globals.update(style=Markup(style), style_hash=digest)  # noqa: S704 - our own file
     environment.globals.update(f=formatting, w=wording, p=presentation)
     environment.filters["exact"] = _exact
     return environment
