@@ -14,7 +14,7 @@ from pipelines.analysis.breakdowns import activation_record, policy_results, wit
 from pipelines.analysis.comparisons import metric_result, questions
 from pipelines.analysis.decisions import decision_record, taken_looks, withheld_reason
 from pipelines.analysis.experiment_moments import ExperimentMoments
-from pipelines.analysis.frozen import plan_in_force, plan_record
+from pipelines.analysis.frozen import PlanInForce, plan_in_force, plan_record
 from pipelines.analysis.health import health_checks
 from pipelines.analysis.history_caps import ends_by_column, history_ends
 from pipelines.analysis.method import method_record
@@ -87,15 +87,7 @@ def _look(
     now: datetime,
     as_of: datetime | None,
 ) -> Snapshot:
-    force = plan_in_force(
-        written,
-        definitions.metrics,
-        previous,
-        now=now,
-        ends=lambda: history_ends(
-            warehouse, written, [definitions.metrics[name] for name in written.metric_names], as_of=as_of
-        ),
-    )
+    force = _in_force(warehouse, definitions, written, previous, now=now, as_of=as_of)
     experiment = force.experiment
     hashes = _hashes(written, [definitions.metrics[name] for name in written.metric_names])
     metrics = [definitions.metrics[name] for name in experiment.metric_names]
@@ -152,6 +144,26 @@ def _look(
         method=method_record(warehouse, found, as_of=as_of),
     )
     return replace(snapshot, snapshot_id=_identity(snapshot))
+
+
+def _in_force(
+    warehouse: Warehouse,
+    definitions: Definitions,
+    written: Experiment,
+    previous: Snapshot | None,
+    *,
+    now: datetime,
+    as_of: datetime | None,
+) -> PlanInForce:
+    """The plan this look is judged by; the first look after the start freezes the ends of caps with it."""
+    metrics = [definitions.metrics[name] for name in written.metric_names]
+    return plan_in_force(
+        written,
+        definitions.metrics,
+        previous,
+        now=now,
+        ends=lambda: history_ends(warehouse, written, metrics, as_of=as_of),
+    )
 
 
 def _results(
