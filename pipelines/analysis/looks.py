@@ -91,15 +91,8 @@ def _look(
     experiment = force.experiment
     hashes = _hashes(written, [definitions.metrics[name] for name in written.metric_names])
     metrics = [definitions.metrics[name] for name in experiment.metric_names]
-    found = read_moments(
-        warehouse,
-        experiment,
-        metrics,
-        until=now,
-        as_of=as_of,
-        known=definitions.metrics,
-        caps=ends_by_column(force.caps),
-    )
+    ends, known = ends_by_column(force.caps), definitions.metrics
+    found = read_moments(warehouse, experiment, metrics, until=now, as_of=as_of, known=known, caps=ends)
     exposed = found.exposed
     health = health_checks(experiment, found, metrics, now=now)
     look = this_look(
@@ -111,7 +104,6 @@ def _look(
         blocked=any(check.blocks for check in health),
     )
     results = _results(look, metrics, found, health)
-    sequential = look if look.sequential else None
     snapshot = Snapshot(
         schema_version=SCHEMA_VERSION,
         snapshot_id="",
@@ -132,7 +124,7 @@ def _look(
         arms=_arms(experiment, exposed),
         exclusions=tuple(Exclusion(reason=reason, units=units) for reason, units in exposed.excluded.items()),
         health=health,
-        decision=decision_record(experiment, results, health, now=now, look=sequential),
+        decision=decision_record(experiment, results, health, now=now, look=look if look.sequential else None),
         metrics=results,
         definition_hashes=hashes,
         versions={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
