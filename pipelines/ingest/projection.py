@@ -115,7 +115,7 @@ def _line_reason(source: OpenSource, columns: Mapping[str, Field]) -> Expression
     reason = ColumnExpression("line_reason") if source.has_lines else nothing("VARCHAR")
     for name, field in columns.items():
         if field.nested is not None:
-            words = ConstantExpression(f"{name} is a JSON object or array, not a single value")
+            words = ConstantExpression(f"wrong_type|{name} is a JSON object or array, not a single value")
             reason = CaseExpression(reason.isnotnull(), reason).otherwise(CaseExpression(field.nested, words))
     return reason
 

@@ -44,8 +44,8 @@ def explain_unknown(chunk: pa.Table, known: Mapping[str, frozenset[str]]) -> pa.
 
 def _reason(experiment: str, variant: str, known: Mapping[str, frozenset[str]], *, suggest: bool) -> str:
     if experiment not in known:
-        return f"unknown experiment {experiment[:100]!r}" + _hint(experiment, known.keys(), suggest=suggest)
-    return f"unknown variant {variant[:100]!r} of {experiment}" + _hint(variant, known[experiment], suggest=suggest)
+        return f"unknown_experiment|unknown experiment {experiment[:100]!r}" + _hint(experiment, known.keys(), suggest=suggest)
+    return f"unknown_variant|unknown variant {variant[:100]!r} of {experiment}" + _hint(variant, known[experiment], suggest=suggest)
 
 
 def _hint(name: str, valid: Iterable[str], *, suggest: bool) -> str:
