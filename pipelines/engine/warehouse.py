@@ -22,8 +22,8 @@ from pipelines.engine.errors import (
 )
 from pipelines.engine.queries import read_sql
 
-SCHEMA_VERSION = 1
-TABLES = ("warehouse_version", "batches", "rejected", "units", "event_names", "exposures", "events")
+SCHEMA_VERSION = 2
+TABLES = ("warehouse_version", "batches", "rejected", "journal", "units", "event_names", "exposures", "events")
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
 LONGEST_COMMAND = 120
 HOLDER = re.compile(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")

@@ -69,6 +69,8 @@ EVENTS = Kind(
     time="occurred_at",
     kept=("row_id", "unit_id", "event", "moment", "value", "attributes", "reason"),
 )
+KINDS = {kind.table: kind for kind in (EXPOSURES, EVENTS)}
+"""Every kind of rows that can be loaded, by the name of its table, its command and its folder in the inbox."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from typing import Self
 
 HISTORY = timedelta(days=90)
 AHEAD = timedelta(hours=24)
+RATIO_COUNTS_FROM = 100_000_000
 FEW_REFUSALS = 10
 """A share says little about a tiny file: fewer refused rows than this never refuse the file, they are only kept."""
 
@@ -92,3 +93,8 @@ class Contract:
             largest_bytes=found["largest_bytes"],
             largest_ratio=found["largest_ratio"],
         )
+
+
+def as_utc(moment: datetime) -> datetime:
+    """An aware moment as the warehouse keeps it: in UTC, without a zone."""
+    return moment.astimezone(UTC).replace(tzinfo=None)

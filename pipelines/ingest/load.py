@@ -1,64 +1,27 @@
-"""Files and frames into the warehouse: one transaction per source holds its rows, its refusals and its ledger entry."""
+"""Files and frames into the warehouse: the functions that people call, and what is tried again."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
-import numpy as np
-import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
-from pipelines.engine.queries import read_sql
 from pipelines.engine.warehouse import Warehouse
-from pipelines.ingest.chunks import EVENTS, EXPOSURES, Batch, Counts, Kind, Store, whole_numbers
-from pipelines.ingest.columns import match_columns
+from pipelines.ingest.batch import load_once
+from pipelines.ingest.chunks import KINDS, Kind
+from pipelines.ingest.contract import Contract
 from pipelines.ingest.errors import IngestFailedError, LoadError, SourceError, UnreadableSourceError
-from pipelines.ingest.landing import keep
-from pipelines.ingest.projection import source_rows, through_sql, with_raw
-from pipelines.ingest.sources import (
-    Source,
-    Sources,
-    can_be_lenient,
-    content_hash,
-    find_sources,
-    first_line,
-    open_source,
-)
-from pipelines.ingest.summary import FileSummary, IngestSummary, Refusal
-from pipelines.ingest.variants import explain_unknown, known_table
-
-Progress = Callable[[str], None]
+from pipelines.ingest.order import Order, Progress
+from pipelines.ingest.reading import OUR_MISTAKES, ReadError
+from pipelines.ingest.sources import Source, Sources, can_be_lenient, find_sources, first_line
+from pipelines.ingest.summary import FileSummary, IngestSummary
 
 DEFAULT_SOURCE = "default"
-CHUNK_ROWS = 1_000_000
-CHUNK_BYTES = 80_000_000
-READ_ROWS = 100_000
 ATTEMPTS = 3
-OUR_MISTAKES = (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException)
-NOT_THE_SOURCE = (*OUR_MISTAKES, duckdb.OutOfMemoryException, duckdb.InterruptException, duckdb.InternalException)
-READING = (duckdb.Error, pa.ArrowException, OSError, EOFError, zlib.error, UnicodeError)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Order:
-    """What was asked for, the same for every source of a call."""
-
-    kind: Kind
-    source: str
-    columns: Mapping[str, str]
-    known: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    landed: Path | None = None
-    progress: Progress | None = None
-
-
-class _ReadError(Exception):
-    """A source stopped in the middle; `__cause__` says why."""
+ANYTHING = Contract()
 
 
 def ingest_exposures(
@@ -66,6 +29,7 @@ def ingest_exposures(
     sources: Sources,
     *,
     known: Mapping[str, frozenset[str]],
+    contract: Contract = ANYTHING,
     columns: Mapping[str, str] | None = None,
     source: str = DEFAULT_SOURCE,
     landed: Path | None = None,
@@ -82,6 +46,8 @@ def ingest_exposures(
         Parquet, CSV (comma, semicolon, tab or bar) or JSON lines, plain or gzip.
     known
         Variants by experiment; rows of others are rejected with the nearest name.
+    contract
+        What rows and files must keep to otherwise.
     columns
         Our name -> name in the source, where the source uses other names than `experiment` (or `experiment_id`),
         `unit_id`, `variant`, `exposed_at` (or `ts`, `timestamp`, `time`) and, optionally, `exposure_id`. Further
@@ -109,14 +75,24 @@ def ingest_exposures(
     Times without an offset are UTC; 10, 13, 16 or 19 digits are seconds, milli-, micro- or nanoseconds since 1970.
     A row without an id is identified by its whole content.
     """
-    order = _Order(kind=EXPOSURES, source=source, columns=columns or {}, known=known, landed=landed, progress=progress)
-    return _ingest(warehouse, sources, order)
+    contract = replace(contract, variants=known)
+    return ingest(
+        warehouse,
+        sources,
+        KINDS["exposures"],
+        contract=contract,
+        columns=columns,
+        source=source,
+        landed=landed,
+        progress=progress,
+    )
 
 
 def ingest_events(
     warehouse: Warehouse,
     sources: Sources,
     *,
+    contract: Contract = ANYTHING,
     columns: Mapping[str, str] | None = None,
     source: str = DEFAULT_SOURCE,
     landed: Path | None = None,
@@ -127,20 +103,40 @@ def ingest_events(
     As `ingest_exposures`, with the columns `unit_id`, `event`, `occurred_at` (or `ts`, `timestamp`, `time`) and,
     optionally, `value` and `event_id`. Events of units that were never exposed are kept too.
     """
-    order = _Order(kind=EVENTS, source=source, columns=columns or {}, landed=landed, progress=progress)
-    return _ingest(warehouse, sources, order)
+    return ingest(
+        warehouse,
+        sources,
+        KINDS["events"],
+        contract=contract,
+        columns=columns,
+        source=source,
+        landed=landed,
+        progress=progress,
+    )
 
 
-def _ingest(warehouse: Warehouse, sources: Sources, order: _Order) -> IngestSummary:
+def ingest(
+    warehouse: Warehouse,
+    sources: Sources,
+    kind: Kind,
+    *,
+    contract: Contract,
+    columns: Mapping[str, str] | None = None,
+    source: str = DEFAULT_SOURCE,
+    landed: Path | None = None,
+    progress: Progress | None = None,
+) -> IngestSummary:
+    """Load rows of any kind, as `ingest_exposures`; `contract.variants` says which variants exist."""
+    order = Order(kind=kind, source=source, columns=columns or {}, contract=contract, landed=landed, progress=progress)
     found = find_sources(sources)
     files: list[FileSummary] = []
     failures: list[SourceError] = []
-    for source in found:
+    for each in found:
         try:
-            files.append(_load(warehouse.connection, source, order))
+            files.append(load(warehouse.connection, each, order))
         except SourceError as error:
             failures.append(error)
-            files.append(FileSummary(source=source.label, error=str(error)))
+            files.append(FileSummary(source=each.label, error=str(error)))
     summary = IngestSummary(table=order.kind.table, files=tuple(files))
     if failures and len(found) == 1:
         raise failures[0]
@@ -149,13 +145,13 @@ def _ingest(warehouse: Warehouse, sources: Sources, order: _Order) -> IngestSumm
     return summary
 
 
-def _load(connection: DuckDBPyConnection, source: Source, order: _Order) -> FileSummary:
+def load(connection: DuckDBPyConnection, source: Source, order: Order) -> FileSummary:
     """Load one source; again where another thread's batch came first, and line by line where it breaks the rules."""
     strict, attempt = True, 1
     while True:
         try:
-            return _load_once(connection, source, order, strict=strict)
-        except _ReadError as error:
+            return load_once(connection, source, order, strict=strict)
+        except ReadError as error:
             if not strict or not can_be_lenient(source):
                 problem = f"reading stopped: {first_line(error.__cause__)}"
                 raise UnreadableSourceError(source.label, problem, "Export or copy it again.") from error.__cause__
@@ -168,149 +164,3 @@ def _load(connection: DuckDBPyConnection, source: Source, order: _Order) -> File
             attempt += 1
         except (duckdb.Error, OSError) as error:
             raise LoadError(source.label, first_line(error)) from error
-
-
-def _load_once(connection: DuckDBPyConnection, source: Source, order: _Order, *, strict: bool) -> FileSummary:
-    started = datetime.now(UTC)
-    try:
-        state, digest = _state(source), content_hash(source)
-    except OSError as error:
-        raise _ReadError from error
-    with Store(connection, order.kind) as store, _transaction(connection):
-        batch = _new_batch(connection, order, digest)
-        counts = Counts()
-        with closing(_chunks(connection, source, order, strict=strict)) as chunks:
-            for chunk in chunks:
-                counts += store.add(chunk, batch)
-                del chunk  # its memory is needed for the next one
-                if order.progress is not None:
-                    order.progress(f"{source.label}: {counts.read:,} rows")
-        if _state(source) != state:
-            raise UnreadableSourceError(
-                source.label, "it changed while it was being read.", "Load it again when it is complete."
-            )
-        found = connection.execute(read_sql("refusals"), {"batch_id": batch.batch_id}).fetchall()
-        refusals = tuple(Refusal(reason=reason, rows=rows, first_row=first) for reason, rows, first in found)
-        if order.landed is not None:
-            keep(
-                order.landed,
-                source,
-                content_hash=digest,
-                table=order.kind.table,
-                source_name=order.source,
-                columns=order.columns,
-            )
-        _write_ledger(connection, source, order, batch, counts, started=started)
-    return FileSummary(source=source.label, batch_id=batch.batch_id, refusals=refusals, **asdict(counts))
-
-
-@contextmanager
-def _transaction(connection: DuckDBPyConnection) -> Iterator[None]:
-    """All of the block or nothing of it."""
-    connection.execute("BEGIN TRANSACTION")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        _roll_back(connection)
-        raise
-
-
-def _roll_back(connection: DuckDBPyConnection) -> None:
-    """Undo the running transaction; a failed commit has done so already."""
-    try:
-        connection.execute("ROLLBACK")
-    except duckdb.TransactionException as error:
-        if "no transaction is active" not in str(error):
-            raise
-
-
-def _state(source: Source) -> tuple[int, int] | None:
-    """Size and time of change of a file, to notice one that is still being written."""
-    if not isinstance(source.content, Path):
-        return None
-    state = source.content.stat()
-    return state.st_size, state.st_mtime_ns
-
-
-def _new_batch(connection: DuckDBPyConnection, order: _Order, digest: str) -> Batch:
-    number, resolves = connection.execute(
-        read_sql("next_batch"), {"table_name": order.kind.table, "source": order.source, "content_hash": digest}
-    ).fetchall()[0]
-    return Batch(batch_id=int(number), source=order.source, content_hash=digest, resolves=bool(resolves))
-
-
-def _write_ledger(
-    connection: DuckDBPyConnection, source: Source, order: _Order, batch: Batch, counts: Counts, *, started: datetime
-) -> None:
-    connection.execute(
-        read_sql("write_ledger"),
-        {
-            "batch_id": batch.batch_id,
-            "table_name": order.kind.table,
-            "source": order.source,
-            "path": source.label,
-            "content_hash": batch.content_hash,
-            "rows_read": counts.read,
-            "accepted": counts.accepted,
-            "duplicates": counts.duplicates,
-            "rejected": counts.rejected,
-            "started_at": started.replace(tzinfo=None),
-            "finished_at": datetime.now(UTC).replace(tzinfo=None),
-        },
-    )
-
-
-def _chunks(connection: DuckDBPyConnection, source: Source, order: _Order, *, strict: bool) -> Generator[pa.Table]:
-    """Typed rows of a source in tables of bounded size, numbered from 1.
-
-    Reading has a cursor of its own: it runs while the chunks are stored, and an unfinished query blocks a connection.
-    """
-    with connection.cursor() as cursor:
-        reader = _reader(cursor, source, order, strict=strict)
-        waiting: list[pa.RecordBatch] = []
-        rows, size, number = 0, 0, 1
-        while True:
-            try:
-                batch = reader.read_next_batch()
-            except StopIteration:
-                break
-            except NOT_THE_SOURCE:
-                raise
-            except READING as error:
-                raise _ReadError from error
-            waiting.append(batch)
-            rows, size = rows + len(batch), size + batch.nbytes
-            del batch
-            if rows >= CHUNK_ROWS or size >= CHUNK_BYTES:
-                full, waiting = waiting, []
-                yield _numbered(full, number, order)
-                number, rows, size = number + rows, 0, 0
-        if rows:
-            yield _numbered(waiting, number, order)
-
-
-def _reader(cursor: DuckDBPyConnection, source: Source, order: _Order, *, strict: bool) -> pa.RecordBatchReader:
-    kind = order.kind
-    try:
-        cursor.execute("SET TimeZone = 'UTC'")
-        cursor.execute(read_sql("ingest_macros"))
-        if kind is EXPOSURES:
-            cursor.register("known_variants", known_table(order.known))
-        opened = open_source(cursor, source, kind.columns, strict=strict)
-        names = [column.name for column in opened.fields]
-        matched = match_columns(source.label, names, kind.columns, order.columns)
-        rows = source_rows(opened, matched, time=kind.time)
-        typed = through_sql(rows, f"cast_{kind.table}", reads="source_rows")
-        return with_raw(opened, typed, kind.kept).to_arrow_reader(READ_ROWS)
-    except NOT_THE_SOURCE:
-        raise
-    except READING as error:
-        raise _ReadError from error
-
-
-def _numbered(batches: list[pa.RecordBatch], first: int, order: _Order) -> pa.Table:
-    chunk = pa.Table.from_batches(batches)
-    batches.clear()
-    chunk = chunk.append_column("row_number", whole_numbers(np.arange(first, first + len(chunk), dtype=np.int64)))
-    return explain_unknown(chunk, order.known) if order.kind is EXPOSURES else chunk

@@ -1,0 +1,85 @@
+"""A source as a stream of typed chunks of bounded size."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Generator
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from duckdb import DuckDBPyConnection
+
+from pipelines.engine.queries import read_sql
+from pipelines.ingest.chunks import EXPOSURES, whole_numbers
+from pipelines.ingest.columns import match_columns
+from pipelines.ingest.order import Order
+from pipelines.ingest.projection import source_rows, through_sql, with_raw
+from pipelines.ingest.sources import Source, open_source
+from pipelines.ingest.variants import explain_unknown, known_table
+
+CHUNK_ROWS = 1_000_000
+CHUNK_BYTES = 80_000_000
+READ_ROWS = 100_000
+OUR_MISTAKES = (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException)
+NOT_THE_SOURCE = (*OUR_MISTAKES, duckdb.OutOfMemoryException, duckdb.InterruptException, duckdb.InternalException)
+READING = (duckdb.Error, pa.ArrowException, OSError, EOFError, zlib.error, UnicodeError)
+
+
+class ReadError(Exception):
+    """A source stopped in the middle; `__cause__` says why."""
+
+
+def chunks_of(connection: DuckDBPyConnection, source: Source, order: Order, *, strict: bool) -> Generator[pa.Table]:
+    """Typed rows of a source in tables of bounded size, numbered from 1.
+
+    Reading has a cursor of its own: it runs while the chunks are stored, and an unfinished query blocks a connection.
+    """
+    with connection.cursor() as cursor:
+        reader = _reader(cursor, source, order, strict=strict)
+        waiting: list[pa.RecordBatch] = []
+        rows, size, number = 0, 0, 1
+        while True:
+            try:
+                batch = reader.read_next_batch()
+            except StopIteration:
+                break
+            except NOT_THE_SOURCE:
+                raise
+            except READING as error:
+                raise ReadError from error
+            waiting.append(batch)
+            rows, size = rows + len(batch), size + batch.nbytes
+            del batch
+            if rows >= CHUNK_ROWS or size >= CHUNK_BYTES:
+                full, waiting = waiting, []
+                yield _numbered(full, number, order)
+                number, rows, size = number + rows, 0, 0
+        if rows:
+            yield _numbered(waiting, number, order)
+
+
+def _reader(cursor: DuckDBPyConnection, source: Source, order: Order, *, strict: bool) -> pa.RecordBatchReader:
+    kind = order.kind
+    try:
+        cursor.execute("SET TimeZone = 'UTC'")
+        cursor.execute(read_sql("ingest_macros"))
+        if kind is EXPOSURES:
+            cursor.register("known_variants", known_table(order.contract))
+        opened = open_source(cursor, source, kind.columns, strict=strict)
+        names = [column.name for column in opened.fields]
+        matched = match_columns(source.label, names, kind.columns, order.columns)
+        rows = source_rows(opened, matched, kind.time, order.contract.earliest_event, order.contract.latest(order.now))
+        typed = through_sql(rows, f"cast_{kind.table}", reads="source_rows")
+        return with_raw(opened, typed, kind.kept).to_arrow_reader(READ_ROWS)
+    except NOT_THE_SOURCE:
+        raise
+    except READING as error:
+        raise ReadError from error
+
+
+def _numbered(batches: list[pa.RecordBatch], first: int, order: Order) -> pa.Table:
+    chunk = pa.Table.from_batches(batches)
+    batches.clear()
+    chunk = chunk.append_column("row_number", whole_numbers(np.arange(first, first + len(chunk), dtype=np.int64)))
+    return explain_unknown(chunk, order.contract.variants) if order.kind is EXPOSURES else chunk
