@@ -131,6 +131,30 @@ class LoadError(IngestError):
         )
 
 
+class IngesterBusyError(IngestError):
+    """Another ingester is at work; `holder` says which, `waited` how many seconds we tried."""
+
+    def __init__(self, landed: Path, *, holder: str, waited: float) -> None:
+        self.landed, self.holder, self.waited = landed, holder, waited
+        super().__init__(
+            f"{holder} is loading files into this workspace; gave up after {waited:.1f} s. "
+            "Wait for it to finish, or stop it, and try again: nothing is lost."
+        )
+
+
+class DamagedLandingError(IngestError):
+    """The landed files cannot give the warehouse again; `problems` says what is missing or damaged."""
+
+    def __init__(self, landed: Path, problems: Sequence[str]) -> None:
+        self.landed, self.problems = landed, tuple(problems)
+        listed = "\n".join(f"- {problem}" for problem in problems)
+        super().__init__(
+            f"The warehouse cannot be made again from {landed} without a loss:\n{listed}\n"
+            "Nothing was changed. Put the originals of these files into the inbox or restore the folder from a backup, "
+            "then run `rampwise rebuild` again; or go on without them with `rampwise rebuild --without-damaged`."
+        )
+
+
 class LostBatchesError(IngestError):
     """The journal of `landed/` knows committed batches that the warehouse does not: an old copy, or a lost log.
 
@@ -140,8 +164,9 @@ class LostBatchesError(IngestError):
     def __init__(self, path: Path, *, known: int, found: int) -> None:
         self.path, self.known, self.found = path, known, found
         super().__init__(
-            f"{path} says that batch {known} was stored, but the warehouse ends at batch {found}: it was lost, cut off or "
-            "replaced by an older copy. Nothing was loaded. Run `rampwise rebuild` to make it again from the landed files."
+            f"{path} says that batch {known} was stored, but the warehouse ends at batch {found}: it was lost, cut "
+            "off or replaced by an older copy. Nothing was loaded. Run `rampwise rebuild`: it makes the warehouse again "
+            "from the landed files."
         )
 
 
