@@ -20,14 +20,16 @@ from pipelines.engine.errors import (
     WarehouseUnavailableError,
     WarehouseVersionError,
 )
+from pipelines.engine.migrations import SCHEMA_VERSION, can_migrate, migrate
 from pipelines.engine.queries import read_sql
+from pipelines.engine.turns import take_turn
 
-SCHEMA_VERSION = 2
 TABLES = ("warehouse_version", "batches", "rejected", "journal", "units", "event_names", "exposures", "events")
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
 LONGEST_COMMAND = 120
 HOLDER = re.compile(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
 SYSTEM_PROBLEMS = ("Permission denied", "Read-only file system", "No space left", "Is a directory", "Cannot open file")
+DAMAGE = ("checksum", "Corrupt", "corrupt", "deserializ", "Failed to load metadata")
 OTHER_CONFIGURATION = "different configuration"
 
 
@@ -103,13 +105,28 @@ def open_warehouse(
         config["memory_limit"] = memory_limit
     if threads is not None:
         config["threads"] = threads
-    connection = _connect(path, read_only=read_only, wait_seconds=wait_seconds, config=config)
+    started = time.monotonic()
+    with take_turn(path, exclusive=not read_only, wait_seconds=wait_seconds):
+        left = max(wait_seconds - (time.monotonic() - started), 0)
+        connection = _connect(path, read_only=read_only, wait_seconds=left, config=config)
+        try:
+            with _naming_damage(path):
+                connection.execute("SET TimeZone = 'UTC'")
+                _prepare(connection, path, read_only=read_only)
+                yield Warehouse(path=path, connection=connection)
+        finally:
+            connection.close()
+
+
+@contextmanager
+def _naming_damage(path: Path) -> Iterator[None]:
+    """What DuckDB says of a file that it could open and then could not read, as our error with the way out."""
     try:
-        connection.execute("SET TimeZone = 'UTC'")
-        _prepare(connection, path, read_only=read_only)
-        yield Warehouse(path=path, connection=connection)
-    finally:
-        connection.close()
+        yield
+    except (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException) as error:
+        if any(word in str(error) for word in DAMAGE):
+            raise WarehouseDamagedError(path, str(error).partition("\n")[0]) from error
+        raise
 
 
 def _connect(
@@ -170,5 +187,8 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bo
         connection.execute("INSERT INTO warehouse_version VALUES (?)", [SCHEMA_VERSION])
         connection.execute("COMMIT")
     found = int(connection.execute("SELECT max(version) FROM warehouse_version").fetchall()[0][0])
+    if found < SCHEMA_VERSION and can_migrate(found) and not read_only:
+        migrate(connection, path, found=found)
+        return
     if found != SCHEMA_VERSION:
         raise WarehouseVersionError(path, found=found, expected=SCHEMA_VERSION)

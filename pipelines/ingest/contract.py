@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from pipelines.config import Settings
+    from pipelines.definitions.loader import Definitions
 
 HISTORY = timedelta(days=90)
 AHEAD = timedelta(hours=24)
@@ -93,6 +97,17 @@ class Contract:
             largest_bytes=found["largest_bytes"],
             largest_ratio=found["largest_ratio"],
         )
+
+
+def contract_of(definitions: Definitions, settings: Settings) -> Contract:
+    """The contract of a workspace: its experiments' variants and starts, and its settings."""
+    return Contract(
+        variants=definitions.variants,
+        starts={name: experiment.start for name, experiment in definitions.experiments.items()},
+        history=timedelta(days=settings.history_days),
+        most_rejected=settings.most_rejected,
+        largest_bytes=int(settings.largest_file * 1e9),
+    )
 
 
 def as_utc(moment: datetime) -> datetime:

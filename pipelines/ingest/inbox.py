@@ -170,7 +170,7 @@ def ingest_inbox(
 def _is_known(warehouse: Warehouse, source: Source, order: Order) -> bool:
     """Whether the same content was loaded the same way before, and reading it again could resolve nothing."""
     digest = content_hash(source)
-    names = {"table_name": order.kind.table, "source": order.source, "content_hash": digest}
+    names: dict[str, object] = {"table_name": order.kind.table, "source": order.source, "content_hash": digest}
     [found] = warehouse.rows(read_sql("known_content"), names)
     kept = order.landed is not None and digest in landed_files(order.landed, order.kind.table)
     return bool(found["known"]) and not found["resolves"] and kept

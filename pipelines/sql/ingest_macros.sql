@@ -63,4 +63,4 @@ CREATE OR REPLACE TEMP MACRO is_in_range(moment, earliest, latest) AS
     moment >= coalesce(earliest, TIMESTAMP '2000-01-01') AND moment < latest;
 
 -- Beyond this a number of doubles no longer holds cents, and no sum of it means anything.
-CREATE OR REPLACE TEMP MACRO is_sensible(value) AS value BETWEEN -1e15 AND 1e15;
+CREATE OR REPLACE TEMP MACRO is_sensible(value) AS isfinite(value) AND value BETWEEN -1e15 AND 1e15;

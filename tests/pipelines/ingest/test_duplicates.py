@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.engine.warehouse import Warehouse, open_warehouse
-from pipelines.ingest.contract import Contract
 from pipelines.ingest import IngestSummary, ingest_events, ingest_exposures, reading
+from pipelines.ingest.contract import Contract
 
 Write = Callable[..., Path]
 Contents = dict[str, list[tuple[Any, ...]]]
