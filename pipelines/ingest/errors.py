@@ -165,8 +165,8 @@ class LostBatchesError(IngestError):
         self.path, self.known, self.found = path, known, found
         super().__init__(
             f"{path} says that batch {known} was stored, but the warehouse ends at batch {found}: it was lost, cut "
-            "off or replaced by an older copy. Nothing was loaded. Run `rampwise rebuild`: it makes the warehouse again "
-            "from the landed files."
+            "off or replaced by an older copy. Nothing was loaded. Run `rampwise rebuild`: it makes the warehouse "
+            "again from the landed files."
         )
 
 

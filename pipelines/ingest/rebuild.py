@@ -1,4 +1,4 @@
-"""The warehouse made again from `landed/`: every batch in its order, under its number, judged by its contract and times."""
+"""The warehouse made again from `landed/`: every batch in order, under its number, judged by its contract and times."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def _again(warehouse: Warehouse, landed: Path, entry: Entry, progress: Progress 
     if (found.read, found.accepted, found.duplicates, found.rejected) != was:
         raise IngestError(
             f"Batch {entry.batch_id} ({entry.path}) was {was} rows read, accepted, duplicates and rejected, and is now "
-            f"({found.read}, {found.accepted}, {found.duplicates}, {found.rejected}). The old warehouse was not touched. "
+            f"({found.read}, {found.accepted}, {found.duplicates}, {found.rejected}). The old warehouse was left. "
             "Batches before it may have been left out, or another version of rampwise loaded it."
         )
     if progress is not None:
