@@ -16,7 +16,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("rampwise needs Python 3.11 or newer, this is %s; try make PYTHON=python3.12" % sys.version.split()[0])'
 	@echo "Installing rampwise into $(VENV) (once; about a minute) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,collector]"
 	@touch $@
 
 demo: environment
@@ -42,13 +42,13 @@ format: environment
 bench: export PIP_CONSTRAINT := constraints.txt
 bench: export PIP_BUILD_CONSTRAINT := constraints.txt
 bench: environment
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,bench]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,collector,bench]"
 	for file in tests/bench/*.py; do $(BIN)/python -P $$file || exit 1; done
 
 # Writes constraints.txt anew from the newest releases: names and versions only, no addresses.
 constraints:
 	rm -rf $(VENV)-constraints && $(PYTHON) -m venv $(VENV)-constraints
-	$(VENV)-constraints/bin/python -m pip install --quiet --disable-pip-version-check ".[dev,bench]" "hatchling>=1.27" editables
+	$(VENV)-constraints/bin/python -m pip install --quiet --disable-pip-version-check ".[dev,collector,bench]" "hatchling>=1.27" editables
 	$(VENV)-constraints/bin/python -m pip freeze --exclude rampwise | grep -E '^[A-Za-z0-9_.-]+==' > constraints.txt
 	rm -rf $(VENV)-constraints
 

@@ -18,11 +18,13 @@ from typer.core import TyperGroup
 from app.commands import (
     analysis,
     auditing,
+    collecting,
     dashboards,
     definitions,
     demos,
     diagnosis,
     ingestion,
+    integrity,
     plan,
     power,
     reports,
@@ -72,12 +74,16 @@ for name, command in (
     ("init", workspaces.init),
     ("validate", definitions.validate),
     ("schema", definitions.schema),
+    ("mappings", definitions.mappings),
     ("analyze", analysis.analyze),
     ("results", analysis.results),
     ("power", power.power),
     ("plan", plan.plan),
     ("dashboard", dashboards.dashboard),
+    ("collect", collecting.collect),
     ("doctor", diagnosis.doctor),
+    ("fsck", integrity.fsck),
+    ("rebuild", integrity.rebuild),
 ):
     cli.command(name)(command)
 cli.add_typer(ingestion.group, name="ingest")

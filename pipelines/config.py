@@ -89,6 +89,11 @@ class Workspace:
         return self.root / "reports"
 
     @property
+    def mappings_dir(self) -> Path:
+        """Mappings for files of other systems."""
+        return self.root / "mappings"
+
+    @property
     def schemas_dir(self) -> Path:
         """JSON Schemas for editors."""
         return self.root / ".schemas"
@@ -125,6 +130,7 @@ class Workspace:
             self.metrics_dir,
             self.experiments_dir,
             self.reports_dir,
+            self.mappings_dir,
             self.schemas_dir,
             self.inbox / "exposures",
             self.inbox / "events",
@@ -145,6 +151,8 @@ class Settings(BaseSettings):
     """Memory DuckDB may use, for example "2GB"; its own default (80 % of the machine) where unset."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Threads DuckDB may use; one per core where unset."""
+    temp_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?([KMGT]i?B)$")] | None = None
+    """Disk DuckDB may use for rows that do not fit in memory, in `data/`; 90 % of what is free where unset."""
     wait_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 10.0
     """Seconds a command waits for the warehouse while another process holds it."""
     most_rejected: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.01
@@ -236,7 +244,7 @@ def settings_template() -> str:
         "# Settings of this workspace. Order: option > RAMPWISE_* environment > this file > default.",
         "",
     ]
-    examples = {"memory_limit": '"2GB"', "threads": "4"}
+    examples = {"memory_limit": '"2GB"', "threads": "4", "temp_limit": '"20GB"'}
     for name, field in Settings.model_fields.items():
         lines += [f"# {field.description}", f"# {name} = {examples.get(name, field.default)}", ""]
     return "\n".join(lines)

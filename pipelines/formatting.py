@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 
 MINUS = "−"
 NONE = "–"
+OPEN_END = datetime(9999, 1, 1, tzinfo=UTC)
+"""Stands for the end of an experiment that has none: a moment that never comes."""
 SMALLEST_P = 1e-4
 MAXIMUM_DECIMALS = 8
 SCIENTIFIC_FROM = 1e12
@@ -206,7 +208,9 @@ def time(moment: datetime | None) -> str:
 
 
 def period(start: datetime, end: datetime) -> str:
-    """From the first to the last moment, and how many days that is."""
+    """From the first to the last moment, and how many days that is; an open end is said to be one."""
+    if end >= OPEN_END:
+        return f"since {date(start)}, open end"
     return f"{date(start)} to {date(end)} ({days(end - start)})"
 
 

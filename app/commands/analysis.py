@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands.session import FAILED, Output, OutputFormat, columns, emit, emit_json, opened_warehouse, say, session
+from app.commands.session import (
+    FAILED,
+    Output,
+    OutputFormat,
+    ResultFormat,
+    columns,
+    emit,
+    emit_csv,
+    emit_json,
+    opened_warehouse,
+    say,
+    session,
+)
 
 if TYPE_CHECKING:
     from pipelines.config import Workspace
@@ -53,14 +65,21 @@ def analyze(
 def results(
     context: typer.Context,
     experiment: Annotated[str, typer.Argument(help="Name of the experiment.")],
-    output: Output = OutputFormat.TEXT,
+    output: Annotated[
+        ResultFormat,
+        typer.Option("--output", "-o", help="text for people, json for programs, csv for spreadsheets."),
+    ] = ResultFormat.TEXT,
 ) -> None:
     """Print the latest snapshot: a scorecard, or with `--output json` every number (see `rampwise schema results`)."""
     snapshot = latest(session(context).workspace, experiment)
-    if output is OutputFormat.JSON:
+    if output is ResultFormat.JSON:
         from pipelines.store.snapshot import to_json
 
         emit(to_json(snapshot, indent=2))
+    elif output is ResultFormat.CSV:
+        from pipelines.reports.spreadsheet import snapshot_csv
+
+        emit_csv(snapshot_csv(snapshot))
     else:
         from app.commands.scorecards import scorecard_text
 

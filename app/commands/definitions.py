@@ -1,4 +1,4 @@
-"""`rampwise validate` and `rampwise schema`."""
+"""`rampwise validate`, `rampwise schema` and `rampwise mappings`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from app.commands.session import WRONG_USAGE, Output, OutputFormat, emit, emit_json, session
+from app.commands.session import WRONG_USAGE, Output, OutputFormat, columns, emit, emit_json, session
 
 
 class SchemaKind(StrEnum):
@@ -17,6 +17,7 @@ class SchemaKind(StrEnum):
     METRIC = "metric"
     EXPERIMENT = "experiment"
     REPORT = "report"
+    MAPPING = "mapping"
     SETTINGS = "settings"
     RESULTS = "results"
 
@@ -27,9 +28,10 @@ def validate(context: typer.Context, output: Output = OutputFormat.TEXT) -> None
     Each mistake comes with its file, the path in it, the value and the nearest valid name. Exit code 2 if there is one.
     """
     from pipelines.definitions.loader import find_problems, load_definitions
+    from pipelines.definitions.mappings.catalog import mapping_problems
 
     root = session(context).workspace.root
-    problems = find_problems(root)
+    problems = (*find_problems(root), *mapping_problems(root))
     if output is OutputFormat.JSON:
         emit_json({"valid": not problems, "problems": [problem.as_dict() for problem in problems]})
     elif problems:
@@ -55,3 +57,31 @@ def schema(
 
         found = editor_schema(kind)
     emit(json.dumps(found, indent=2, ensure_ascii=False))
+
+
+def mappings(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(help="Show all of this one, as JSON; a list of all if none.")] = None,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """List the mappings for files of other systems: those that come with rampwise and those in `mappings/`."""
+    from pipelines.definitions.mappings.catalog import find_mappings, load_mapping
+
+    root = session(context).workspace.root
+    if name is not None:
+        emit_json(load_mapping(root, name).model_dump(mode="json", exclude_defaults=True))
+        return
+    found = find_mappings(root)
+    if output is OutputFormat.JSON:
+        emit_json(
+            [
+                {"own": each.own, **each.mapping.model_dump(mode="json", exclude_defaults=True)}
+                for each in found.values()
+            ]
+        )
+        return
+    rows = [("NAME", "HOLDS", "FROM", "TITLE")]
+    for each in found.values():
+        holds = " + ".join(table for table in ("exposures", "events") if getattr(each.mapping, table) is not None)
+        rows.append((each.mapping.name, holds, "mappings/" if each.own else "rampwise", each.mapping.title))
+    emit(columns(rows))

@@ -1,20 +1,23 @@
-"""`rampwise ingest exposures` and `rampwise ingest events`."""
+"""`rampwise ingest exposures`, `rampwise ingest events` and `rampwise ingest --inbox`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias, overload
 
 import typer
 
-from app.commands.session import Output, OutputFormat, emit, emit_json, opened_warehouse, say, session
+from app.commands.session import FAILED, Output, OutputFormat, emit, emit_json, opened_warehouse, say, session
 
 if TYPE_CHECKING:
+    from pipelines.config import Workspace
+    from pipelines.definitions.mappings.mapping import Mapping
     from pipelines.ingest import IngestSummary
     from pipelines.ingest.columns import Column
 
-group = typer.Typer(no_args_is_help=True, help="Load exposures and events from Parquet, CSV and JSONL files.")
+group = typer.Typer(no_args_is_help=True)
 
 Files: TypeAlias = Annotated[
     list[str],
@@ -25,9 +28,62 @@ Columns: TypeAlias = Annotated[
     typer.Option("--column", "-c", help="A column under another name in the files, as ours=theirs; may be repeated."),
 ]
 Source: TypeAlias = Annotated[
-    str, typer.Option("--source", help="Whose ids these are: an id is unique within its source and day.")
+    str | None, typer.Option("--source", help="Whose ids these are: an id is unique within its source and day.")
 ]
-DEFAULT_SOURCE = "default"
+MappingName: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--mapping", "-m", help="A mapping for files of another system; `rampwise mappings` lists them."),
+]
+
+
+@group.callback(invoke_without_command=True)
+def from_inbox(
+    context: typer.Context,
+    *,
+    inbox: Annotated[
+        bool, typer.Option("--inbox", help="Load every complete file of inbox/exposures and inbox/events, each once.")
+    ] = False,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Load exposures and events from Parquet, CSV and JSONL files.
+
+    With --inbox: every complete file of inbox/exposures and inbox/events, each in a transaction of its own; a folder
+    below names the source, as in inbox/events/web. Files move to landed/; what is refused whole moves to
+    inbox/refused with its reason. Exit code 1 if a file was refused.
+    """
+    if context.invoked_subcommand is not None:
+        if inbox:
+            raise typer.BadParameter("--inbox loads what lies there; it takes no other files.")
+        return
+    if not inbox:
+        raise typer.BadParameter("Say what to load: exposures FILE..., events FILE..., or --inbox.")
+    from pipelines.config import Settings
+    from pipelines.ingest.inbox import ingest_inbox
+
+    workspace = session(context).workspace
+    summary = ingest_inbox(
+        workspace.inbox,
+        workspace.landed,
+        partial(opened_warehouse, workspace),
+        contract=_contract(workspace),
+        wait_seconds=Settings.load(workspace).wait_seconds,
+        progress=say,
+    )
+    if output is OutputFormat.JSON:
+        emit_json(summary.as_dict())
+    else:
+        for table, files in summary.loaded.items():
+            emit(f"{table}: {IngestSummary(table=table, files=tuple(files)).line()}")
+        emit(
+            f"files: {sum(map(len, summary.loaded.values()))} loaded, {len(summary.known)} loaded before, "
+            f"{len(summary.refused)} refused, {len(summary.left)} left alone"
+        )
+    for file in summary.refused:
+        say(f"Refused, now in {workspace.inbox / 'refused'}: {file.error}")
+    for name in summary.left:
+        say(f"Left alone (half-written, changed a moment ago, or no plain file): {name}")
+    if summary.refused:
+        raise typer.Exit(FAILED)
 
 
 @group.command()
@@ -36,7 +92,8 @@ def exposures(
     files: Files,
     *,
     column: Columns = None,
-    source: Source = DEFAULT_SOURCE,
+    source: Source = None,
+    mapping: MappingName = None,
     output: Output = OutputFormat.TEXT,
 ) -> None:
     """Load exposures: which unit saw which variant of which experiment, and when.
@@ -44,16 +101,16 @@ def exposures(
     Columns, found by name: experiment, unit_id, variant, exposed_at. A row that cannot be accepted is kept with its
     reason; the rest is loaded. The same file or row twice changes nothing. Exit code 1 if a file cannot be read.
     """
-    from pipelines.definitions.loader import load_definitions
     from pipelines.ingest import ingest_exposures
     from pipelines.ingest.columns import EXPOSURE_COLUMNS
 
     columns = parse_columns(column, EXPOSURE_COLUMNS)
 
     workspace = session(context).workspace
+    found = _mapping(workspace, mapping, column)
     known = load_definitions(workspace.root).variants
     with opened_warehouse(workspace) as warehouse:
-        load = partial(ingest_exposures, warehouse, files, known=known)
+        load = partial(ingest_exposures, warehouse, files, known=known, mapping=found)
         _report(partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
 
 
@@ -63,7 +120,8 @@ def events(
     files: Files,
     *,
     column: Columns = None,
-    source: Source = DEFAULT_SOURCE,
+    source: Source = None,
+    mapping: MappingName = None,
     output: Output = OutputFormat.TEXT,
 ) -> None:
     """Load events: what units did, when, and with which value.
@@ -78,9 +136,54 @@ def events(
     columns = parse_columns(column, EVENT_COLUMNS)
 
     workspace = session(context).workspace
+    found = _mapping(workspace, mapping, column)
     with opened_warehouse(workspace) as warehouse:
-        load = partial(ingest_events, warehouse, files)
+        load = partial(ingest_events, warehouse, files, mapping=found)
         _report(partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
+
+
+@group.command()
+def mixed(
+    context: typer.Context,
+    files: Files,
+    *,
+    mapping: Annotated[str, typer.Option("--mapping", "-m", help="The mapping that tells exposures from events.")],
+    source: Source = None,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Load files of another system that hold exposures and events side by side.
+
+    The mapping says which rows are which: its exposures are loaded first, then its events. A row is one or the other;
+    rows that are neither are counted. Loading the same file again changes nothing.
+    """
+    from pipelines.definitions.loader import load_definitions
+    from pipelines.ingest import ingest_events, ingest_exposures
+
+    workspace = session(context).workspace
+    found = _mapping(workspace, mapping, None)
+    known = load_definitions(workspace.root).variants
+    with opened_warehouse(workspace) as warehouse:
+        exposures_of = partial(ingest_exposures, warehouse, files, known=known, mapping=found)
+        events_of = partial(ingest_events, warehouse, files, mapping=found)
+        loads = [*([exposures_of] if found.exposures else []), *([events_of] if found.events else [])]
+        _report_all([partial(load, source=source, landed=workspace.landed, progress=say) for load in loads], output)
+
+
+def _contract(workspace: Workspace) -> Contract:
+    """What rows must keep to in this workspace."""
+    from pipelines.config import Settings
+    from pipelines.definitions.loader import load_definitions
+    from pipelines.ingest.contract import contract_of
+
+    return contract_of(load_definitions(workspace.root), Settings.load(workspace))
+
+
+def _leased(workspace: Workspace) -> AbstractContextManager[None]:
+    """Be the only ingester of the workspace."""
+    from pipelines.config import Settings
+    from pipelines.ingest.lease import take_lease
+
+    return take_lease(workspace.landed, wait_seconds=Settings.load(workspace).wait_seconds)
 
 
 def parse_columns(pairs: list[str] | None, known: Sequence[Column]) -> dict[str, str]:
@@ -99,30 +202,56 @@ def parse_columns(pairs: list[str] | None, known: Sequence[Column]) -> dict[str,
     return columns
 
 
+@overload
+def _mapping(workspace: Workspace, name: str, columns: list[str] | None) -> Mapping: ...
+@overload
+def _mapping(workspace: Workspace, name: str | None, columns: list[str] | None) -> Mapping | None: ...
+def _mapping(workspace: Workspace, name: str | None, columns: list[str] | None) -> Mapping | None:
+    if name is None:
+        return None
+    if columns:
+        raise typer.BadParameter("--column and --mapping both say where columns are: give one of them.")
+    from pipelines.definitions.mappings.catalog import load_mapping
+
+    return load_mapping(workspace.root, name)
+
+
 def _report(ingest: Callable[[], IngestSummary], output: OutputFormat) -> None:
     """Load, and print what was loaded, also where some of the files could not be."""
+    _print([_loaded(ingest, output)], output)
+
+
+def _report_all(loads: Sequence[Callable[[], IngestSummary]], output: OutputFormat) -> None:
+    """Load in turn; as JSON, one array of results."""
+    _print([_loaded(load, output) for load in loads], output, several=True)
+
+
+def _loaded(ingest: Callable[[], IngestSummary], output: OutputFormat) -> IngestSummary:
     from pipelines.ingest.errors import ColumnError, IngestFailedError
 
     try:
-        _print(ingest(), output)
+        return ingest()
     except IngestFailedError as error:
-        _print(error.summary, output)
-        columns = [failure.column for failure in error.failures if isinstance(failure, ColumnError)]
-        _advise(columns)
+        _print([error.summary], output)
+        _advise([failure.column for failure in error.failures if isinstance(failure, ColumnError)])
         raise
     except ColumnError as error:
         _advise([error.column])
         raise
 
 
-def _print(summary: IngestSummary, output: OutputFormat) -> None:
+def _print(summaries: Sequence[IngestSummary], output: OutputFormat, *, several: bool = False) -> None:
     if output is OutputFormat.JSON:
-        emit_json(summary.as_dict())
-    else:
-        emit(summary.line())
-    for file in summary.files:
-        for refusal in file.refusals:
-            say(f"{file.source}: {refusal.rows:,} rejected from row {refusal.first_row:,} on: {refusal.reason}")
+        results = [summary.as_dict() for summary in summaries]
+        emit_json(results if several else results[0])
+    for summary in summaries:
+        if output is OutputFormat.TEXT:
+            emit(f"{summary.table}: {summary.line()}" if several else summary.line())
+        for file in summary.files:
+            if file.passed_over:
+                say(f"{file.source}: {file.passed_over:,} rows passed over: by the mapping they are no {summary.table}")
+            for refusal in file.refusals:
+                say(f"{file.source}: {refusal.rows:,} rejected from row {refusal.first_row:,} on: {refusal.reason}")
 
 
 def _advise(columns: list[str]) -> None:

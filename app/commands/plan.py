@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.commands.power import DesignName, traffic
+from app.commands.power import DesignName, Looks
+from app.commands.power_options import numbers
 from app.commands.session import Output, OutputFormat, emit, emit_json, refusing, say, session
 
 if TYPE_CHECKING:
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
     from pipelines.definitions.metrics import Metric
     from stats.baseline import Baseline
     from stats.enrolment import Enrolment
+    from stats.plan import Plan
+
+
+MOST_LOOKS = 1000
 
 
 def plan(
@@ -29,7 +35,7 @@ def plan(
         typer.Option(help="New units per day over all arms, or 1200,1100,1000 for the first days; else from results."),
     ] = None,
     design: Annotated[DesignName | None, typer.Option(help="Another design than the plan's, to compare.")] = None,
-    looks: Annotated[int | None, typer.Option(help="Number of even looks; daily unless given.")] = None,
+    looks: Looks = None,
     output: Output = OutputFormat.TEXT,
 ) -> None:
     """Check an experiment's plan: units and days it needs, the price of peeking, what each week finds, what would help.
@@ -42,8 +48,7 @@ def plan(
     from pipelines.definitions.loader import load_definitions
     from pipelines.definitions.plans import experiment_plan
     from pipelines.reports.planning import answer_plan, answer_record
-    from stats.plan import Design, PlanError
-    from stats.plan_price import with_end
+    from stats.plan import Design
 
     workspace = session(context).workspace
     definitions = load_definitions(workspace.root)
@@ -53,13 +58,11 @@ def plan(
         if design is not None:
             planned = replace(planned, design=Design(design.value))
         if looks is not None:
-            if not 1 <= looks <= 1000:
-                raise PlanError("looks", looks, "between 1 and 1000 looks can be planned")
-            planned = with_end(planned, planned.end or 1.0, looks=looks)
+            planned = _looking(planned, numbers(looks))
         names = [*defined.success, *(guardrail.metric for guardrail in defined.guardrails)]
         told = _told(baseline or [], definitions.metrics, names)
         known, sources = _baselines(workspace, experiment, names, told)
-        enrolment = traffic(daily) if daily is not None else _entered(workspace, experiment)
+        enrolment = _traffic(daily) if daily is not None else _entered(workspace, experiment)
         answer = answer_plan(planned, known, enrolment)
     if output is OutputFormat.JSON:
         emit_json({"experiment": experiment, **answer_record(answer), "sources": sources})
@@ -69,6 +72,36 @@ def plan(
         say(f"{name}: {source}.")
     if enrolment is None:
         say("No traffic is known yet: give --daily to see days and weeks.")
+
+
+def _looking(planned: Plan, asked: tuple[float, ...]) -> Plan:
+    """The plan with a number of even looks up to its end, or with looks on these days."""
+    from dataclasses import replace
+
+    from stats.plan import Design, PlanError
+    from stats.plan_price import with_end
+
+    if len(asked) > 1 or asked[0] != int(asked[0] if math.isfinite(asked[0]) else 0):
+        return replace(planned, looks=asked)
+    count = int(asked[0])
+    if not 1 <= count <= MOST_LOOKS:
+        raise PlanError("looks", count, f"between 1 and {MOST_LOOKS} looks can be planned")
+    if planned.end is None:
+        raise PlanError("looks", count, "a number of looks is counted up to a planned end, and this plan has none")
+    if planned.design is Design.FIXED and count > 1:
+        raise PlanError("looks", count, "a fixed design is judged once, at its end: give --design too")
+    return with_end(planned, planned.end, looks=count)
+
+
+def _traffic(daily: str) -> Enrolment:
+    """How units arrive, from one number per day or from the first days' numbers."""
+    from stats.enrolment import Enrolment
+    from stats.plan import PlanError
+
+    units = numbers(daily)
+    if not all(0 <= each < math.inf for each in units) or not sum(units) > 0:
+        raise PlanError("daily", daily, "is no positive number of units per day, nor a list such as 1200,1100,1000")
+    return Enrolment.linear(units[0]) if len(units) == 1 else Enrolment.from_daily(units)
 
 
 def _told(given: list[str], metrics: dict[str, Metric], names: list[str]) -> dict[str, Baseline]:
@@ -100,7 +133,7 @@ def _baselines(
 ) -> tuple[dict[str, Baseline], dict[str, str]]:
     """Baselines of all metrics and where each comes from: the command line first, then stored results."""
     from pipelines.formatting import count, date
-    from pipelines.store.history import past_baselines
+    from pipelines.planning.past_looks import past_baselines
     from pipelines.store.state import State
 
     past: dict[str, Any] = {}
@@ -122,7 +155,7 @@ def _baselines(
 
 def _entered(workspace: Workspace, experiment: str) -> Enrolment | None:
     """How units have entered this experiment so far, from its own looks."""
-    from pipelines.store.history import past_enrolment
+    from pipelines.planning.past_looks import past_enrolment
     from pipelines.store.state import State
 
     if not workspace.state_path.exists():

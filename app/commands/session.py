@@ -26,6 +26,14 @@ class OutputFormat(StrEnum):
     JSON = "json"
 
 
+class ResultFormat(StrEnum):
+    """How a command prints what is also a table of numbers."""
+
+    TEXT = "text"
+    JSON = "json"
+    CSV = "csv"
+
+
 Output: TypeAlias = Annotated[
     OutputFormat, typer.Option("--output", "-o", help="What to print on stdout: text for people, json for programs.")
 ]
@@ -67,6 +75,7 @@ def opened_warehouse(workspace: Workspace, *, read_only: bool = False) -> Iterat
         wait_seconds=settings.wait_seconds,
         memory_limit=settings.memory_limit,
         threads=settings.threads,
+        temp_limit=settings.temp_limit,
     ) as warehouse:
         yield warehouse
 
@@ -91,6 +100,11 @@ def say(message: str) -> None:
 def emit(text: str) -> None:
     """Results: stdout."""
     typer.echo(text)
+
+
+def emit_csv(text: str) -> None:
+    """Results as CSV: stdout, line ends as they are."""
+    typer.echo(text, nl=False)
 
 
 def emit_json(value: object) -> None:

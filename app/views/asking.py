@@ -8,6 +8,7 @@ from typing import Any, Literal
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from app.planning.question import Question
 from app.views.prefill import (
     ABSOLUTE,
     BETTER,
@@ -19,7 +20,6 @@ from app.views.prefill import (
     RELATIVE,
     Values,
 )
-from app.views.question import Question
 
 SIDES = {"Two-sided": "two-sided", "One-sided": "one-sided"}
 CORRECTIONS = {"Bonferroni": "bonferroni", "Dunnett": "dunnett"}
@@ -27,9 +27,16 @@ DESIGNS = {
     "Once, at the end (fixed)": "fixed",
     "Up to a planned end (group-sequential)": "group_sequential",
     "At any time (always valid)": "always_valid",
+    "Whichever fits, and why (auto)": "auto",
 }
 NUMBER = "%.10g"
-SPREAD = ("correlation", "cluster_size", "icc")
+FORMULAS = {
+    "Unpooled variance": "unpooled",
+    "Pooled variance": "pooled",
+    "Evan Miller's calculator": "evan_miller",
+    "Arcsine": "arcsine",
+}
+SPREAD = ("correlation", "cluster_size", "icc", "cluster_cv")
 Slots = dict[str, DeltaGenerator]
 
 
@@ -131,6 +138,9 @@ def ask(fields: Fields, *, name: str) -> Question:
         "commas between them, because fewer new users come each day. `Read the events` fills it from an experiment.",
     )
     values |= _ask_design(fields) | _ask_error_rates(fields, goal) | _ask_spread(fields)
+    if kind == "proportion" and goal == "improve":
+        about = "How the variance of a rate is taken without an effect; the others are those of other calculators."
+        values["convention"] = FORMULAS[fields.listed("Formula for rates", "formula", list(FORMULAS), about=about)]
     return Question(kind=kind, goal=goal, **values)
 
 
@@ -190,13 +200,17 @@ def _ask_design(fields: Fields) -> dict[str, Any]:
         end = fields.optional(
             "Planned end, day", "end", hint="as long as it takes", about="Days from start to end; whether it is enough."
         )
-    looks: tuple[float, ...] = ()
-    if design == "group_sequential":
-        with right:
-            looks = fields.numbers(
-                "Looks, days", "looks", hint="every day", about="Days since the start: 7, 14, 21. Empty: every day."
-            )
-    return {"design": design, "end": end, "looks": looks}
+    if design == "fixed":
+        return {"design": design, "end": end}
+    with right:
+        looks = fields.numbers(
+            "Looks, days", "looks", hint="every day", about="Days since the start: 7, 14, 21. Empty: every day."
+        )
+    if design == "always_valid":
+        return {"design": design, "end": end, "looks": looks}
+    about = "Share of the false-positive rate kept for looks after the planned end, because experiments overrun."
+    kept = fields.optional("Kept for an overrun, %", "reserve", hint="10 where there are looks", step=5.0, about=about)
+    return {"design": design, "end": end, "looks": looks, "reserve": None if kept is None else kept / 100}
 
 
 def _ask_error_rates(fields: Fields, goal: str) -> dict[str, Any]:
@@ -232,7 +246,10 @@ def _ask_spread(fields: Fields) -> dict[str, float]:
             size = fields.number("Users per cluster", "cluster_size", 1.0, step=1.0, about=about)
         with right:
             icc = fields.number("Correlation within", "icc", 0.0, step=0.01, about="Of units in the same cluster.")
-    return {"correlation": correlation, "cluster_size": size, "icc": icc}
+        with left:
+            about = "Standard deviation of the clusters' sizes over their mean; 0 where all are equal."
+            spread = fields.number("Spread of cluster sizes", "cluster_cv", 0.0, step=0.1, about=about)
+    return {"correlation": correlation, "cluster_size": size, "icc": icc, "cluster_cv": spread}
 
 
 def _number(text: str) -> float:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
 import streamlit as st
 
+from app.planning.answers import field_of, metric_name, problems
+from app.planning.question import Question
 from app.views.asking import Fields, ask
 from app.views.panel import panel
-from app.views.planning import metric_name
 from app.views.prefill import Values, from_snapshot, from_warehouse, metrics_of
-from app.views.question import Question
 from app.views.reach import Reach, reach, reach_chart
 from app.views.saving import show_saving
-from app.views.sizing import Answer, answer, best_share, field_of, problems
+from app.views.sizing import Answer, answer, best_share
 from app.views.snapshots import Looks, load_looks
 from pipelines import formatting
 from pipelines.config import WorkspaceError
@@ -168,8 +166,7 @@ def _show_answer(question: Question, result: Answer) -> None:
         with st.expander("Power and smallest effect by week"):
             panel("planning_table.html", key="weeks", rows=week_rows(plan), label="What each end finds", note="")
     if plan is not None:
-        start = (datetime.now(UTC) + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-        show_saving(question, plan, start=start)
+        show_saving(question, plan)
 
 
 def _show_reach(reached: Reach) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TypeAlias
 
 from app.views.snapshots import Looks
@@ -10,7 +10,8 @@ from pipelines.definitions.loader import load_definitions
 from pipelines.engine.warehouse import open_warehouse
 from pipelines.errors import PipelineError
 from pipelines.planning.history import History, read_history
-from pipelines.store.snapshot import MetricResult, Snapshot
+from pipelines.planning.past_looks import entered_by, measured_baseline
+from pipelines.store.snapshot import Snapshot
 
 # What a choice is called on screen is what stands in the address.
 PROPORTION, MEAN, RATIO = "Conversion rate", "Mean", "Ratio"
@@ -25,15 +26,15 @@ Values: TypeAlias = dict[str, str | float]
 
 def metrics_of(snapshot: Snapshot) -> tuple[str, ...]:
     """Names of the metrics whose control has a mean and a spread, the deciding ones first."""
-    return tuple(each.metric for each in snapshot.metrics if _measured(each, snapshot.control))
+    return tuple(each.metric for each in snapshot.metrics if measured_baseline(each, snapshot.control) is not None)
 
 
 def from_snapshot(snapshot: Snapshot, metric: str) -> Values:
     """Fields, by key, as this look measured the metric and as the experiment was planned; empty without a mean."""
     result = next((each for each in snapshot.metrics if each.metric == metric), None)
-    if result is None or not (found := _measured(result, snapshot.control)):
+    known = None if result is None else measured_baseline(result, snapshot.control)
+    if result is None or known is None:
         return {}
-    mean, variance = found
     protect = result.role == "guardrail" and result.margin is not None
     effect = result.margin if protect and result.margin is not None else snapshot.plan.minimum_effect
     toward = -1.0 if result.better == "lower" and not protect else 1.0
@@ -51,12 +52,11 @@ def from_snapshot(snapshot: Snapshot, metric: str) -> Values:
         "success_metrics": float(max(roles.count("success"), 1)),
         "guardrails": 0.0 if protect else float(roles.count("guardrail")),
         "correlation": 0.0,
-        **_level(result.kind, mean, variance**0.5),
+        **_level(result.kind, known.mean, known.sd),
     }
-    seen = min(snapshot.analysed_at, snapshot.end, snapshot.data_until or snapshot.analysed_at)
-    days = (seen - snapshot.start) / timedelta(days=1)
-    if days > 0 and snapshot.exposed > 0:
-        values["daily"] = f"{max(round(snapshot.exposed / days), 1)}"
+    days, units = entered_by(snapshot)
+    if days > 0 and units > 0:
+        values["daily"] = f"{max(round(units / days), 1)}"
     return values
 
 
@@ -87,13 +87,6 @@ def _level(kind: str, mean: float, sd: float) -> Values:
     if kind == "proportion":
         return {"baseline": _tidy(mean * 100)}
     return {"mean": _tidy(mean), "sd": _tidy(sd)}
-
-
-def _measured(result: MetricResult, control: str) -> tuple[float, float] | None:
-    for arm in result.arms:
-        if arm.variant == control and arm.mean is not None and arm.variance is not None and arm.variance > 0:
-            return arm.mean, arm.variance
-    return None
 
 
 def _share(snapshot: Snapshot) -> str:

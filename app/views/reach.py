@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from app.views.planning import enrolment_of
-from app.views.question import DAYS_PER_WEEK, Question
+from app.planning.answers import enrolment_of
+from app.planning.question import DAYS_PER_WEEK, Question
 from app.views.sizing import Answer, detectable
 from pipelines import formatting
 

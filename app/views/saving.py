@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 import streamlit as st
 
-from app.views.question import Question
-from pipelines.planning.experiment_file import Described, PlanFileError, experiment_toml
+from app.planning.naming import NamesError, named_plan, plan_file
+from app.planning.question import Question
+from pipelines.planning.experiment_file import PlanFileError
 from pipelines.reports.planning import PlanAnswer
-from stats.plan import Guardrail, Plan, PlanError, SuccessMetric
-
-NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+from stats.plan import PlanError
 
 
-class NamesError(ValueError):
-    """Names on the page that do not fit the question."""
-
-
-def show_saving(question: Question, found: PlanAnswer, *, start: datetime) -> None:
+def show_saving(question: Question, found: PlanAnswer) -> None:
     """The names a file needs, and the file to download."""
     with st.expander("Save as an experiment"):
-        name = st.text_input("Name of the experiment", "my_experiment", key="save_name")
+        name = st.text_input("Name of the experiment", "my_experiment", key="save_name").strip()
         given = question.name or "conversion"
         if question.goal == "improve":
             more = [f"metric_{number}" for number in range(2, question.success_metrics + 1)]
@@ -38,59 +31,28 @@ def show_saving(question: Question, found: PlanAnswer, *, start: datetime) -> No
         else:
             success, guardrails = "", st.text_input("Guardrail", given, key="save_success")
         try:
-            plan = named_plan(question, found.plan, success=success, guardrails=guardrails)
-            days = None if plan.end is not None else _open_days(found)
-            text = experiment_toml(plan, Described(name=name.strip(), start=start, days=days))
+            margins = [_margin(part, question) for part in _parts(guardrails)]
+            plan = named_plan(question, found.plan, success=_parts(success), guardrails=margins)
+            text = plan_file(plan, found, name=name, now=datetime.now(UTC))
         except (NamesError, PlanFileError, PlanError) as error:
             st.info(str(error))
             return
         st.caption("Put it into experiments/, set the start, and run `rampwise validate`.")
         st.code(text, language="toml")
-        st.download_button(
-            "Download the experiment's file", text, file_name=f"{name.strip()}.toml", mime="application/toml"
-        )
+        st.download_button("Download the experiment's file", text, file_name=f"{name}.toml", mime="application/toml")
 
 
-def named_plan(question: Question, plan: Plan, *, success: str, guardrails: str) -> Plan:
-    """The plan with the names of real metrics, and with all of its guardrails.
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
-    Raises
-    ------
-    NamesError
-        If there are more or fewer of them than were counted, or one is no name.
-    """
+
+def _margin(part: str, question: Question) -> tuple[str, float]:
+    """A guardrail and its margin; to protect one metric, the margin is the question's."""
     if question.goal == "protect":
-        (own,) = plan.guardrails
-        return replace(plan, guardrails=(replace(own, name=_name(guardrails.strip())),))
-    names = [_name(part.strip()) for part in success.split(",") if part.strip()]
-    if len(names) != question.success_metrics:
-        raise NamesError(f"The plan has {question.success_metrics} success metric(s), but {len(names)} are named.")
-    given = [_guardrail(part) for part in guardrails.split(",") if part.strip()]
-    if len(given) != question.guardrails:
-        raise NamesError(f"The plan has {question.guardrails} guardrail(s), but {len(given)} are named: name them.")
-    metrics = tuple(
-        SuccessMetric(name=name, better=metric.better) for name, metric in zip(names, plan.success, strict=True)
-    )
-    # With its guardrails the plan divides beta among them itself.
-    return replace(plan, success=metrics, guardrails=tuple(given), power=question.power)
-
-
-def _open_days(found: PlanAnswer) -> float | None:
-    """A file needs an end: where none is planned, the day by which the units are there."""
-    days = found.size.days
-    return float(int(days[0]) + 1) if days is not None and days[0] < 3650 else 28.0
-
-
-def _guardrail(text: str) -> Guardrail:
-    parts = text.replace("%", "").split()
+        return part, question.effect
+    parts = part.replace("%", "").split()
     try:
         name, margin = parts
-        return Guardrail(name=_name(name), margin=float(margin) / 100)
+        return name, float(margin) / 100
     except ValueError as error:
-        raise NamesError(f"{text.strip()!r} is no guardrail with its margin, such as: page_load_time 5") from error
-
-
-def _name(text: str) -> str:
-    if not NAME.fullmatch(text):
-        raise NamesError(f"{text!r} is no metric's name: small letters, digits and underscores, such as conversion.")
-    return text
+        raise NamesError(f"{part!r} is no guardrail with its margin, such as: page_load_time 5") from error

@@ -8,19 +8,17 @@ from functools import lru_cache
 
 import numpy as np
 
-from app.views.planning import baseline_of, enrolment_of, plan_answer, plan_of
-from app.views.question import DAYS_PER_WEEK, Question
-from pipelines.reports.planning import PlanAnswer
+from app.planning.answers import baseline_of, enrolment_of, plan_answer, plan_of
+from app.planning.question import DAYS_PER_WEEK, Question
+from pipelines.reports.planning import MOST_UNITS, PlanAnswer
 from stats.baseline import Baseline
 from stats.comparisons import ComparisonOptions
 from stats.decision import error_rates
 from stats.minimum_effect import minimum_effect_means, minimum_effect_proportions
-from stats.plan import PlanError
 from stats.plan_reach import plan_minimum_effect
+from stats.plan_size import size_plan
 from stats.sample_size import SampleSize, sample_size_means, sample_size_proportions
 from stats.several_arms import optimal_control_share
-
-MOST_UNITS = 1e12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,27 +94,11 @@ def _weeks(days: int | None) -> int | None:
 
 def _fixed_total(question: Question) -> float:
     """Units of a single look, before the costlier designs are priced."""
-    fixed = replace(question, design="fixed", looks=(), end=None, daily=())
-    return plan_answer(fixed).size.needs_most.maximum
-
-
-def problems(question: Question) -> dict[str, str]:
-    """What is wrong with which field, in words for the person who typed it; empty if all is well."""
-    found = question.mistakes()
-    if found or question.classical:
-        return found
-    try:
-        plan_of(question)
-    except PlanError as error:
-        return {field_of(error): f"{error.reason[:1].upper()}{error.reason[1:]}."}
-    return {}
-
-
-def field_of(error: PlanError) -> str:
-    """The field on the page that a refusal of the plan is about."""
-    start = error.field.split("[")[0].split(".")[0]
-    known = {"minimum_effect": "effect", "guardrails": "effect", "arms": "control_share", "baselines": "baseline"}
-    return known.get(start, start)
+    fixed = replace(question, design="fixed", looks=(), even_looks=None, end=None, daily=())
+    baseline = baseline_of(fixed)
+    plan = plan_of(fixed)
+    names = [*(metric.name for metric in plan.success), *(guardrail.name for guardrail in plan.guardrails)]
+    return size_plan(plan, dict.fromkeys(names, baseline)).needs_most.maximum
 
 
 @lru_cache(maxsize=64)
@@ -132,7 +114,9 @@ def detectable(question: Question, totals: tuple[int, ...]) -> tuple[float, ...]
     n = np.asarray(totals, np.float64) * q.control_share / q.variance_factor
     if q.kind == "proportion":
         direction = "increase" if q.change > 0 else "decrease"
-        found = minimum_effect_proportions(q.baseline, n, power=q.power, direction=direction, **_options(q))
+        found = minimum_effect_proportions(
+            q.baseline, n, power=q.power, direction=direction, variance=q.convention, **_options(q)
+        )
     else:
         reference = "normal" if q.kind == "ratio" else "t"
         sizes = minimum_effect_means(q.sd, n, power=q.power, reference=reference, **_options(q))
@@ -167,7 +151,7 @@ def _sample(q: Question) -> SampleSize:
             abs(q.change), math.sqrt(q.variance_factor) * q.sd, power=q.power, reference=reference, **_options(q)
         )
     rates = (q.baseline, q.target) if q.change > 0 else (1 - q.baseline, 1 - q.target)
-    size = sample_size_proportions(*rates, power=q.power, **_options(q))
+    size = sample_size_proportions(*rates, power=q.power, variance=q.convention, **_options(q))
     factor = q.variance_factor
     return SampleSize(control=size.control * factor, treatment=size.treatment * factor, treatments=size.treatments)
 

@@ -41,7 +41,12 @@ def specification(chart: Timeline) -> dict[str, Any]:
     def values(rows: list[dict[str, float | None]]) -> alt.InlineData:
         return alt.InlineData(values=rows)
 
-    x = alt.X("day:Q", title="Days since the start", scale=alt.Scale(domain=[0, chart.end], nice=False))
+    x = alt.X(
+        "day:Q",
+        title="Days since the start",
+        scale=alt.Scale(domain=[0, chart.end], nice=False),
+        axis=alt.Axis(tickMinStep=1),
+    )
 
     def y(name: str) -> alt.Y:
         domain = alt.Scale(domain=[-chart.reach, chart.reach], nice=False)

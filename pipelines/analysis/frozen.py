@@ -21,6 +21,23 @@ from stats.plan_parts import Design
 
 DAY = timedelta(days=1)
 _WORDS_ONLY = {"label", "description", "owner", "unit_label"}
+# Keys that definitions got later. At their default they mean what a plan without them meant, and are left out, so that
+# a plan that was frozen before does not seem to have changed.
+_LATER: dict[str, JsonValue] = {
+    "filters": [],
+    "delay_days": 0.0,
+    "covariates": None,
+    "cap": None,
+    "distinct_of": None,
+    "minimum_effect": None,
+    "relative": True,
+    "several_variants": "exclude",
+    "activation": None,
+    "identity": None,
+    "segments": [],
+    "immature": "exclude",
+}
+_CHOICES = ("several_variants", "activation", "identity", "segments", "immature")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +149,15 @@ def _content(experiment: Experiment, metrics: Mapping[str, Metric]) -> dict[str,
     content["guardrails"] = {each.metric: float(each.margin) for each in experiment.guardrails}
     content["secondary"] = list(experiment.secondary)
     for name in experiment.metric_names:
-        table = metrics[name].model_dump(mode="json", exclude=_WORDS_ONLY | {"name"})
+        table = _said(metrics[name].model_dump(mode="json", exclude=_WORDS_ONLY | {"name"}))
         content |= {f"metrics.{name}.{key}": value for key, value in sorted(table.items())}
-    return content
+    return content | _said(experiment.model_dump(mode="json", include=set(_CHOICES)))
+
+
+def _said(table: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """A table without later keys at their default, and the tables in it likewise."""
+    kept = {key: value for key, value in table.items() if not (key in _LATER and value == _LATER[key])}
+    return {key: _said(value) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
 def _hash(content: Mapping[str, JsonValue]) -> str:

@@ -158,16 +158,15 @@ def _results(
 def _progress(look: Look, results: Sequence[MetricResult]) -> PlanProgress | None:
     """Progress against the plan, once there is one."""
     plan = look.force.plan
-    if look.force.frozen is None or plan.end is None:
+    planned = plan.end if plan.units is None else plan.units
+    if look.force.frozen is None or planned is None:
         return None
     in_units = plan.units is not None
     return PlanProgress(
         measure="units" if in_units else "days",
         reached=float(look.units) if in_units else max(look.day, 0.0),
-        planned=plan.units if plan.units is not None else plan.end,
-        fraction=min(look.units / plan.units, 1.0)
-        if plan.units is not None
-        else min(max(look.day / plan.end, 0.0), 1.0),
+        planned=planned,
+        fraction=min(max((look.units if in_units else look.day) / planned, 0.0), 1.0),
         looks_taken=taken_looks(results) if look.sequential else 0,
         next_look=look.next_look if look.sequential else None,
     )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 
-from pipelines.formatting import date, difference, interval, shared_places, short_percent, signed_percent
+from pipelines.formatting import OPEN_END, date, difference, interval, shared_places, short_percent, signed_percent
 from pipelines.store.looks import LookRecord
 from pipelines.store.snapshot import Comparison, HealthCheck, MetricResult
 from stats.proportion_effect import ProportionMethod
@@ -128,7 +128,8 @@ def running_headline(looks_taken: int, next_look: datetime | None, end: datetime
     found = "No look has been taken yet" if looks_taken == 0 else f"Not decided after {looks_taken} look"
     found += "s" if looks_taken > 1 else ""
     if always_valid:
-        return f"{found}; every later look counts too, until {date(end)}."
+        last = "no end is planned" if end >= OPEN_END else f"the end is planned for {date(end)}"
+        return f"{found}; every later look counts too, {last}."
     if next_look is None:
         return f"{found}; the planned end was passed, and later looks live on the reserve."
     return f"{found}; the next is planned for {date(next_look)}, the end for {date(end)}."

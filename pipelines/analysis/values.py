@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.analysis.exposed import in_utc
-from pipelines.definitions.metrics import MeanMetric, Metric, RatioMetric
+from pipelines.definitions.metrics import CountMetric, MeanMetric, Metric, ProportionMetric, RatioMetric
 from pipelines.engine.warehouse import Warehouse
 from stats.status import FloatArray
 
@@ -74,6 +74,8 @@ def metric_columns(metric: Metric) -> tuple[Column, ...]:
             Column(event=part.event, aggregate=part.aggregate, window_days=metric.window_days)
             for part in (metric.numerator, metric.denominator)
         )
+    if not isinstance(metric, ProportionMetric | MeanMetric | CountMetric):
+        raise TypeError(f"{metric.name} is a {metric.kind}, which is not made of one count or sum per unit.")
     aggregate = "sum" if isinstance(metric, MeanMetric) else "count"
     return (Column(event=metric.event, aggregate=aggregate, window_days=metric.window_days),)
 

@@ -8,8 +8,10 @@ from typing import Annotated, Literal, Self, TypeAlias
 from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from pipelines.definitions.consistency import experiment_mistakes
-from pipelines.definitions.metrics import Definition, Name
+from pipelines.definitions.definition import AttributeName, Definition, Name
 from pipelines.definitions.problems import toml_path
+from pipelines.definitions.sources import Source
+from pipelines.formatting import OPEN_END
 
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Moment: TypeAlias = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))]
@@ -69,6 +71,16 @@ class Plan(Definition):
     """The power of `kim_demets` (positive) or the gamma of `hwang_shih_decani`; the others have none."""
 
 
+class Activation(Source):
+    """What a unit must have done after its first exposure to be analysed, for example have opened the changed page.
+
+    It must happen in every variant alike; its own sample-ratio check says whether it does.
+    """
+
+    within_days: Annotated[float, Field(gt=0, le=3650)] | None = None
+    """Days after first exposure within which it must happen; none: until the end."""
+
+
 class Experiment(Definition):
     """One experiment."""
 
@@ -84,8 +96,9 @@ class Experiment(Definition):
     """What was randomised."""
     start: Moment
     """First moment an exposure counts."""
-    end: Moment
-    """The planned end: exposures and events at or after it do not count."""
+    end: Moment = OPEN_END
+    """The planned end: exposures and events at or after it do not count. An always-valid experiment may leave it out:
+    then it runs until somebody ends it."""
     control: str
     """The variant the others are compared with."""
     variants: tuple[Variant, ...] = Field(min_length=2, strict=False)
@@ -98,6 +111,20 @@ class Experiment(Definition):
     """Metrics that inform, never decide."""
     plan: Plan
     """Error rates, minimum effect and design."""
+    several_variants: Literal["exclude", "first", "as_assigned"] = "exclude"
+    """Units seen in several variants: left out; analysed in the variant they saw first; or analysed as they were
+    assigned, in the variant that the attribute `assigned` of their exposures names (where there is none, the one they
+    saw most often, of equals the first). The result shows what the other two would give."""
+    activation: Activation | None = None
+    """Analyse only units that did this; none: all exposed units."""
+    identity: Literal["strict", "first_touch", "last_touch"] | None = None
+    """How anonymous units become known ones, by `rampwise ingest identities`. `strict` leaves out units whose
+    identity is ambiguous, `first_touch` takes the first known id of an anonymous one, `last_touch` the last; none:
+    units stay as they are in the data."""
+    segments: tuple[AttributeName, ...] = Field(default=(), strict=False)
+    """Attributes of the first exposure by which results are shown: the 20 most frequent values and the others."""
+    immature: Literal["exclude", "include"] = "exclude"
+    """Units whose window of a metric is still open: left out of it until it closes, or counted as they are."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -108,6 +135,11 @@ class Experiment(Definition):
         if mistakes:
             raise ValueError(" ".join(mistakes))
         return self
+
+    @property
+    def open_end(self) -> bool:
+        """Whether no end is planned."""
+        return self.end >= OPEN_END
 
     @property
     def metric_names(self) -> tuple[str, ...]:

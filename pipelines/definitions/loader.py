@@ -20,7 +20,7 @@ from pipelines.definitions.consistency import (
     report_mistakes,
 )
 from pipelines.definitions.experiments import Experiment
-from pipelines.definitions.metrics import CountMetric, MeanMetric, Metric, ProportionMetric, RatioMetric
+from pipelines.definitions.metrics import Metric, metric_kinds
 from pipelines.definitions.problems import (
     DefinitionError,
     Location,
@@ -33,12 +33,7 @@ from pipelines.definitions.problems import (
 from pipelines.definitions.reports import ReportSchedule
 from pipelines.errors import UsageError
 
-METRIC_KINDS: dict[str, type[BaseModel]] = {
-    "proportion": ProportionMetric,
-    "mean": MeanMetric,
-    "count": CountMetric,
-    "ratio": RatioMetric,
-}
+METRIC_KINDS = metric_kinds()
 _METRIC: TypeAdapter[Metric] = TypeAdapter(Metric)
 _Model = TypeVar("_Model", Experiment, ReportSchedule)
 FOLDERS = ("metrics", "experiments", "reports")

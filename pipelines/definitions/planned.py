@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pipelines.definitions.problems import Location, Mistake
+from pipelines.formatting import OPEN_END
 
 _DAY = timedelta(days=1)
 _SPENDING = "lan_demets_obrien_fleming"
@@ -22,8 +23,15 @@ def plan_mistakes(table: Mapping[str, Any]) -> Iterator[Mistake]:
     written = table.get("plan")
     if not isinstance(written, Mapping) or not _is_number(written.get("minimum_effect")):
         return
-    start, end = table.get("start"), table.get("end")
+    start, end = table.get("start"), table.get("end", OPEN_END)
     if not (isinstance(start, datetime) and isinstance(end, datetime) and start.tzinfo and end.tzinfo and end > start):
+        return
+    if end >= OPEN_END and written.get("design", "fixed") in ("fixed", "group_sequential"):
+        design = written.get("design", "fixed")
+        message = (
+            f'is missing (the planned end): only a plan with design = "always_valid" needs none, this one is {design}'
+        )
+        yield Mistake(location=("end",), value=None, message=message)
         return
     if not _is_watched(written):
         # What can be wrong in a plain fixed plan takes no mathematics to see: `rampwise validate` stays light.
@@ -46,7 +54,7 @@ def plan_mistakes(table: Mapping[str, Any]) -> Iterator[Mistake]:
     elif "design" not in written:
         values["design"] = Design.FIXED
     try:
-        Plan(success=(SuccessMetric(name="metric"),), end=(end - start) / _DAY, **values)
+        Plan(success=(SuccessMetric(name="metric"),), end=None if end >= OPEN_END else (end - start) / _DAY, **values)
     except PlanError as error:
         yield Mistake(location=_location(error.field), value=error.value, message=f"cannot be kept: {error.reason}")
     family, parameter = written.get("spending", _SPENDING), written.get("spending_parameter")

@@ -7,8 +7,11 @@ from datetime import timedelta
 
 from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.metrics import Metric
+from pipelines.formatting import OPEN_END
 from stats.group_sequential.spending import Spending
 from stats.plan import Arm, Design, Guardrail, Plan, SuccessMetric
+
+DAY = timedelta(days=1)
 
 
 def experiment_plan(experiment: Experiment, metrics: Mapping[str, Metric], *, days: float | None = None) -> Plan:
@@ -19,7 +22,7 @@ def experiment_plan(experiment: Experiment, metrics: Mapping[str, Metric], *, da
     metrics
         Definitions by name; those of the success metrics and guardrails are needed.
     days
-        Planned duration; from start to end unless given.
+        Planned duration; from start to end unless given. One that reaches `OPEN_END` is an open end.
 
     Raises
     ------
@@ -27,6 +30,7 @@ def experiment_plan(experiment: Experiment, metrics: Mapping[str, Metric], *, da
         If the plan cannot be kept, with the field and the reason.
     """
     written = experiment.plan
+    planned = (experiment.end - experiment.start) / DAY if days is None else days
     return Plan(
         minimum_effect=written.minimum_effect,
         relative=written.relative,
@@ -40,7 +44,7 @@ def experiment_plan(experiment: Experiment, metrics: Mapping[str, Metric], *, da
         arms=tuple(Arm(name=variant.name, share=variant.share) for variant in experiment.variants if variant.share > 0),
         control=experiment.control,
         design=Design(written.design),
-        end=(experiment.end - experiment.start) / timedelta(days=1) if days is None else days,
+        end=None if experiment.start + timedelta(days=planned) > OPEN_END - DAY else planned,
         looks=written.looks,
         units=written.units,
         reserve=written.reserve,

@@ -163,6 +163,9 @@ def field_mistakes(errors: Sequence[ErrorDetails], model: type[BaseModel]) -> It
 def _field_mistake(error: ErrorDetails, model: type[BaseModel]) -> Mistake:
     location: Location = error["loc"]
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
+    if kind == "contradiction":
+        written = value.get(context["field"]) if isinstance(value, Mapping) else None
+        return Mistake(location=(*location, context["field"]), value=written, message=context["message"])
     if kind == "missing":
         field = _field(model, location)
         meaning = f" ({field.description.rstrip('.')})" if field and field.description else ""
@@ -236,16 +239,21 @@ def _model_at(model: type[BaseModel], location: Location) -> type[BaseModel] | N
     found: type[BaseModel] | None = model
     for part in location:
         if isinstance(part, str):
-            field = found.model_fields.get(part) if found else None
+            field = _keyed(found).get(part) if found else None
             found = _model(field.annotation) if field else None
     return found
 
 
 def _field(model: type[BaseModel], location: Location) -> FieldInfo | None:
     parent = _model_at(model, location[:-1])
-    return parent.model_fields.get(str(location[-1])) if parent and location else None
+    return _keyed(parent).get(str(location[-1])) if parent and location else None
 
 
 def _keys(model: type[BaseModel], location: Location) -> tuple[str, ...]:
     found = _model_at(model, location)
-    return tuple(found.model_fields) if found else ()
+    return tuple(_keyed(found)) if found else ()
+
+
+def _keyed(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Fields by the key that people write."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}

@@ -11,8 +11,8 @@ from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from pipelines.definitions.definition import Definition, Name
 from pipelines.definitions.experiments import Experiment
-from pipelines.definitions.metrics import Definition, Name
 
 _SAMPLE = datetime(2024, 1, 1, tzinfo=UTC)
 

@@ -10,11 +10,12 @@ from pydantic import TypeAdapter
 
 from pipelines.config import Settings
 from pipelines.definitions.experiments import Experiment
+from pipelines.definitions.mappings.mapping import Mapping
 from pipelines.definitions.metrics import Metric
 from pipelines.definitions.reports import ReportSchedule
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-KINDS = ("metric", "experiment", "report", "settings")
+KINDS = ("metric", "experiment", "report", "mapping", "settings")
 
 
 def editor_schema(kind: str) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def editor_schema(kind: str) -> dict[str, Any]:
     Parameters
     ----------
     kind
-        ``"metric"``, ``"experiment"``, ``"report"`` or ``"settings"``.
+        ``"metric"``, ``"experiment"``, ``"report"``, ``"mapping"`` or ``"settings"``.
 
     Notes
     -----
@@ -33,6 +34,7 @@ def editor_schema(kind: str) -> dict[str, Any]:
         "metric": TypeAdapter(Metric),
         "experiment": TypeAdapter(Experiment),
         "report": TypeAdapter(ReportSchedule),
+        "mapping": TypeAdapter(Mapping),
         "settings": TypeAdapter(Settings),
     }
     schema = sources[kind].json_schema()

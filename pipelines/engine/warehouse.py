@@ -20,7 +20,11 @@ from pipelines.engine.errors import (
     WarehouseUnavailableError,
     WarehouseVersionError,
 )
+<<<<<<< HEAD
 from pipelines.engine.migrations import SCHEMA_VERSION, can_migrate, migrate
+=======
+from pipelines.engine.hardening import Configuration, configuration, lock, remove_spilled
+>>>>>>> main
 from pipelines.engine.queries import read_sql
 from pipelines.engine.turns import take_turn
 
@@ -66,6 +70,7 @@ def open_warehouse(
     wait_seconds: float = 10,
     memory_limit: str | None = None,
     threads: int | None = None,
+    temp_limit: str | None = None,
 ) -> Iterator[Warehouse]:
     """Open the warehouse, creating its tables where they are missing, and close it again.
 
@@ -77,8 +82,8 @@ def open_warehouse(
         Any number of processes may read at once, none while one writes.
     wait_seconds
         How long to wait for another process, in seconds.
-    memory_limit, threads
-        Limits of the engine, for example "400MB" and 2; DuckDB's defaults where None.
+    memory_limit, threads, temp_limit
+        Limits of the engine, for example "400MB", 2 and "10GB" of spilled rows; DuckDB's defaults where None.
 
     Raises
     ------
@@ -97,6 +102,7 @@ def open_warehouse(
         raise WarehouseMissingError(path)
     if not read_only:
         path.parent.mkdir(parents=True, exist_ok=True)
+<<<<<<< HEAD
     config: dict[str, str | bool | int | float | list[str]] = {
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
@@ -127,11 +133,21 @@ def _naming_damage(path: Path) -> Iterator[None]:
         if any(word in str(error) for word in DAMAGE):
             raise WarehouseDamagedError(path, str(error).partition("\n")[0]) from error
         raise
+=======
+    config = configuration(path, memory_limit=memory_limit, threads=threads)
+    connection = _connect(path, read_only=read_only, wait_seconds=wait_seconds, config=config)
+    try:
+        lock(connection, temp_limit=temp_limit)
+        if not read_only:
+            remove_spilled(path)
+        _prepare(connection, path, read_only=read_only)
+        yield Warehouse(path=path, connection=connection)
+    finally:
+        connection.close()
+>>>>>>> main
 
 
-def _connect(
-    path: Path, *, read_only: bool, wait_seconds: float, config: dict[str, str | bool | int | float | list[str]]
-) -> duckdb.DuckDBPyConnection:
+def _connect(path: Path, *, read_only: bool, wait_seconds: float, config: Configuration) -> duckdb.DuckDBPyConnection:
     started, pause = time.monotonic(), FIRST_PAUSE
     while True:
         try:

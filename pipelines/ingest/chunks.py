@@ -86,13 +86,14 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What became of rows; `read = accepted + duplicates + rejected`."""
+    """What became of rows; `read = accepted + duplicates + rejected`. Rows that a mapping passes over are not read."""
 
     read: int = 0
     accepted: int = 0
     duplicates: int = 0
     rejected: int = 0
     rejected_before: int = 0
+    passed_over: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(
@@ -101,6 +102,7 @@ class Counts:
             duplicates=self.duplicates + other.duplicates,
             rejected=self.rejected + other.rejected,
             rejected_before=self.rejected_before + other.rejected_before,
+            passed_over=self.passed_over + other.passed_over,
         )
 
 

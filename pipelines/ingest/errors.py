@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.errors import PipelineError
+from pipelines.errors import PipelineError, UsageError
 
 if TYPE_CHECKING:
     from pipelines.ingest.summary import IngestSummary, Refusal
@@ -117,6 +117,18 @@ class AmbiguousColumnError(ColumnError):
             column,
             f"{' and '.join(candidates)} could both be {column}.",
             f'Say which one it is: columns={{"{column}": "{candidates[0]}"}}.',
+        )
+
+
+class MappingSectionError(IngestError, UsageError):
+    """A mapping does not say where the rows of a table are; `mapping` and `table` name both."""
+
+    def __init__(self, mapping: str, table: str) -> None:
+        self.mapping, self.table = mapping, table
+        other = "events" if table == "exposures" else "exposures"
+        super().__init__(
+            f"The mapping {mapping} has no table [{table}]: it describes {other} only. "
+            f"Load them with `rampwise ingest {other}`, or extend the mapping in mappings/."
         )
 
 

@@ -22,14 +22,7 @@ def open_json_lines(cursor: DuckDBPyConnection, path: Path, wanted: Sequence[Col
         If there is no line, or the file is one JSON array.
     """
     label = str(path)
-    with open_text(path) as text:
-        first = next((line.text for line in lines_of(text) if line.text.strip()), None)
-    if first is None:
-        raise EmptySourceError(label)
-    if first.lstrip().startswith("["):
-        raise UnreadableSourceError(
-            label, "it is one JSON array, not JSON lines.", "Write one object per line, for example with jq -c '.[]'."
-        )
+    _check_first_line(path)
     found = cursor.from_arrow(text_batches(("line_reason", "line"), _lines(path)))
     keys = through_sql(found, "json_lines", reads="text_lines").select(
         FunctionExpression("unnest", FunctionExpression("json_keys", ColumnExpression("object"))).alias("key")
@@ -44,6 +37,32 @@ def open_json_lines(cursor: DuckDBPyConnection, path: Path, wanted: Sequence[Col
         has_lines=True,
         keeps_lines=True,
     )
+
+
+def open_objects(cursor: DuckDBPyConnection, path: Path) -> OpenSource:
+    """The objects of a file as they are, in `object`, for a mapping to look into; no column of its own is named.
+
+    Raises
+    ------
+    EmptySourceError, UnreadableSourceError
+        As `open_json_lines`.
+    """
+    _check_first_line(path)
+    relation = cursor.from_arrow(text_batches(("line_reason", "line"), _lines(path)))
+    objects = through_sql(relation, "json_lines", reads="text_lines")
+    return OpenSource(label=str(path), relation=objects, fields=(), has_lines=True, keeps_lines=True)
+
+
+def _check_first_line(path: Path) -> None:
+    label = str(path)
+    with open_text(path) as text:
+        first = next((line.text for line in lines_of(text) if line.text.strip()), None)
+    if first is None:
+        raise EmptySourceError(label)
+    if first.lstrip().startswith("["):
+        raise UnreadableSourceError(
+            label, "it is one JSON array, not JSON lines.", "Write one object per line, for example with jq -c '.[]'."
+        )
 
 
 def _lines(path: Path) -> Iterator[tuple[str | None, str]]:

@@ -21,7 +21,7 @@ from pipelines.ingest.contract import RATIO_COUNTS_FROM, Contract
 from pipelines.ingest.delimited import open_line_by_line, open_strictly, read_header
 from pipelines.ingest.errors import EmptySourceError, NoSourceError, TooLargeSourceError, UnreadableSourceError
 from pipelines.ingest.frames import as_arrow, frame_label, open_table, table_hash
-from pipelines.ingest.json_lines import open_json_lines
+from pipelines.ingest.json_lines import open_json_lines, open_objects
 from pipelines.ingest.lines import is_gzip, lines_of, open_text
 from pipelines.ingest.projection import Field, OpenSource
 
@@ -95,6 +95,7 @@ def content_hash(source: Source) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+<<<<<<< HEAD
 def check_size(source: Source, contract: Contract) -> None:
     """Refuse a file that is a bomb, or would be one: too large after decompression, or packed too tightly.
 
@@ -143,7 +144,14 @@ def _parquet_size(path: Path) -> int:
 
 
 def open_source(cursor: DuckDBPyConnection, source: Source, wanted: Sequence[Column], *, strict: bool) -> OpenSource:
+=======
+def open_source(
+    cursor: DuckDBPyConnection, source: Source, wanted: Sequence[Column], *, strict: bool, whole: bool = False
+) -> OpenSource:
+>>>>>>> main
     """A source's rows; `strict` says that a CSV file must follow the rules, see `can_be_lenient`.
+
+    With `whole`, JSON lines come as objects for a mapping to look into.
 
     Raises
     ------
@@ -157,7 +165,7 @@ def open_source(cursor: DuckDBPyConnection, source: Source, wanted: Sequence[Col
     if kind == "parquet":
         return _open_parquet(cursor, path)
     if kind == "json":
-        return open_json_lines(cursor, path, wanted)
+        return open_objects(cursor, path) if whole else open_json_lines(cursor, path, wanted)
     header = read_header(path, wanted)
     return open_strictly(cursor, path, header) if strict else open_line_by_line(cursor, path, header)
 

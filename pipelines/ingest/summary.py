@@ -27,6 +27,8 @@ class FileSummary:
         Counts of rows. A duplicate was there before, or earlier in the same file.
     rejected_before
         How many of the duplicates repeat a row that is in `rejected` already.
+    passed_over
+        Rows of the file that are, by its mapping, not of this table; they are not in `read`.
     refusals
         The most frequent reasons of the rejected rows.
     batch_id
@@ -41,6 +43,7 @@ class FileSummary:
     duplicates: int = 0
     rejected: int = 0
     rejected_before: int = 0
+    passed_over: int = 0
     refusals: tuple[Refusal, ...] = ()
     batch_id: int | None = None
     error: str | None = None

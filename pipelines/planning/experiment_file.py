@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from pipelines.definitions.experiments import Experiment
 from pipelines.errors import PipelineError
+from stats.group_sequential.spending import Spending
 from stats.plan import Design, Plan
 
 
@@ -41,7 +42,7 @@ class Described:
     start
         First moment an exposure counts (aware).
     days
-        Duration; the plan's end unless given.
+        Duration; the plan's end unless given; an open end stays open.
     title, hypothesis, owner
         For people; may be empty.
     """
@@ -54,6 +55,8 @@ class Described:
     owner: str = ""
     names: Mapping[str, str] = field(default_factory=dict)
     """Names of metrics in the file by their names in the plan, where they differ."""
+    assumed: tuple[str, ...] = ()
+    """What the plan's size rests on, one line each: comments at the top."""
 
 
 def experiment_toml(plan: Plan, described: Described) -> str:
@@ -69,8 +72,8 @@ def experiment_toml(plan: Plan, described: Described) -> str:
     Raises
     ------
     PlanFileError
-        If the file would not be valid: a metric without a proper name, a design or scale that definitions do not
-        have, no duration.
+        If the file would not be valid: a metric without a proper name, a margin or spending that definitions do not
+        have.
     """
     table = _table(plan, described)
     try:
@@ -79,6 +82,7 @@ def experiment_toml(plan: Plan, described: Described) -> str:
         mistakes = {".".join(str(part) for part in each["loc"]): each["msg"] for each in error.errors()}
         raise PlanFileError(mistakes) from error
     lines = [f"# experiments/{described.name}.toml: as planned; `rampwise validate` checks it."]
+    lines += [f"# {line}" for told in described.assumed for line in told.splitlines()]
     lines += _lines({key: value for key, value in table.items() if key != "name" and not _is_nested(value)})
     for variant in table["variants"]:
         lines += ["", "[[variants]]", *_lines(variant)]
@@ -90,8 +94,6 @@ def experiment_toml(plan: Plan, described: Described) -> str:
 
 def _table(plan: Plan, described: Described) -> dict[str, Any]:
     days = plan.end if described.days is None else described.days
-    if days is None:
-        raise PlanFileError({"end": "an experiment's file needs an end; give the days"})
     absolute = [guardrail.name for guardrail in plan.guardrails if not guardrail.relative]
     if absolute:
         raise PlanFileError({"guardrails": f"the margin of {absolute[0]} has to be relative to control"})
@@ -102,14 +104,22 @@ def _table(plan: Plan, described: Described) -> dict[str, Any]:
     content["design"] = plan.resolved_design.value
     if plan.looks and plan.resolved_design is not Design.FIXED:
         content["looks"] = list(plan.looks)
+    if plan.units is not None:
+        content["units"] = plan.units
     if plan.reserve is not None:
         content["reserve"] = plan.reserve
+    if plan.resolved_design is Design.GROUP_SEQUENTIAL and plan.spending != Spending():
+        if plan.spending.family == "table":
+            raise PlanFileError({"plan.spending": "an experiment's file has no place for a table of one's own"})
+        content["spending"] = plan.spending.family
+        if plan.spending.parameter is not None:
+            content["spending_parameter"] = plan.spending.parameter
     told = {"title": described.title, "hypothesis": described.hypothesis, "owner": described.owner}
     return {
         "name": described.name,
         **{key: text for key, text in told.items() if text},
         "start": start,
-        "end": start + timedelta(days=days),
+        **({} if days is None else {"end": start + timedelta(days=days)}),
         "control": plan.control,
         "success": [described.names.get(metric.name, metric.name) for metric in plan.success],
         "variants": [{"name": arm.name, "share": arm.share} for arm in plan.arms],

@@ -44,8 +44,9 @@ def _validity(snapshot: Snapshot) -> str:
             "Between looks the numbers of the look before stand."
         )
     if "always_valid" in validities and snapshot.plan.design == "always_valid":
+        tuned = "the information the plan needs" if snapshot.end >= formatting.OPEN_END else "the planned end"
         text += (
-            " They form a confidence sequence (normal mixture, tuned to the planned end): they hold at all looks "
+            f" They form a confidence sequence (normal mixture, tuned to {tuned}): they hold at all looks "
             "together, however many there are, which is why they are wider than that of a single look."
         )
     elif "always_valid" in validities:
@@ -117,9 +118,11 @@ def _counting(snapshot: Snapshot) -> str:
     for metric in snapshot.metrics:
         windows.setdefault(window_text(metric), []).append(metric.label)
     spans = "; ".join(f"{', '.join(labels)}: {window}" for window, labels in windows.items())
+    inside = f"in [{formatting.time(snapshot.start)}, {formatting.time(snapshot.end)})"
+    if snapshot.end >= formatting.OPEN_END:
+        inside = f"at or after {formatting.time(snapshot.start)}"
     text = (
-        f"{snapshot.unit.capitalize()}s count from their first exposure, if that lies in "
-        f"[{formatting.time(snapshot.start)}, {formatting.time(snapshot.end)}). Events count from that moment on; "
-        f"{snapshot.unit}s without events count as 0. Those seen in several variants are excluded."
+        f"{snapshot.unit.capitalize()}s count from their first exposure, if that lies {inside}. Events count from "
+        f"that moment on; {snapshot.unit}s without events count as 0. Those seen in several variants are excluded."
     )
     return text + (f" Windows: {spans}." if spans else "")

@@ -45,6 +45,9 @@ def plan_facts(snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
 def progress_text(snapshot: Snapshot) -> str:
     """Progress against the plan in a sentence; empty where there is nothing to say beyond the dates."""
     progress = snapshot.plan_progress
+    if progress is None and snapshot.end >= formatting.OPEN_END and snapshot.phase == "running":
+        so_far = formatting.days(snapshot.analysed_at - snapshot.start)
+        return f"No end is planned: {so_far} so far, {looks_text(snapshot)}."
     if progress is None:
         return ""
     done, planned = (f"{value:,.6g}" for value in (progress.reached, progress.planned))
@@ -56,10 +59,38 @@ def progress_text(snapshot: Snapshot) -> str:
     text = f"{formatting.percent(progress.fraction, places=0)} of the plan: {done} of {planned} {what}"
     if snapshot.plan.design == "fixed":
         return f"{text}."
-    text += f", {progress.looks_taken} look{'' if progress.looks_taken == 1 else 's'} taken"
+    text += f", {looks_text(snapshot)}"
     if progress.next_look is not None and snapshot.phase == "running":
         text += f", the next planned for {formatting.date(progress.next_look)}"
     return f"{text}."
+
+
+def looks_text(snapshot: Snapshot) -> str:
+    """How many looks a sequential design has had, in words."""
+    taken = max((len(c.looks) for metric in snapshot.metrics for c in metric.comparisons), default=0)
+    if snapshot.plan_progress is not None:
+        taken = snapshot.plan_progress.looks_taken
+    return f"{taken} look{'' if taken == 1 else 's'} taken"
+
+
+def time_text(snapshot: Snapshot) -> str:
+    """Where the experiment stands between start and end, in words."""
+    if snapshot.phase == "ended":
+        return f"ended {formatting.date(snapshot.end)}"
+    if snapshot.phase == "planned":
+        return f"starts {formatting.date(snapshot.start)}"
+    if snapshot.end >= formatting.OPEN_END:
+        return f"{formatting.days(snapshot.analysed_at - snapshot.start)} so far, no end is planned"
+    return f"{formatting.days(snapshot.end - snapshot.analysed_at)} left"
+
+
+def done_text(snapshot: Snapshot) -> str:
+    """How much of the plan is done: of its units where it counts units, else of its days; "open" without an end."""
+    if snapshot.plan_progress is not None:
+        return formatting.percent(snapshot.plan_progress.fraction, places=0)
+    if snapshot.end >= formatting.OPEN_END:
+        return "open"
+    return formatting.percent(snapshot.progress, places=0)
 
 
 def looked_text(snapshot: Snapshot) -> str:
@@ -79,5 +110,7 @@ def deviation_text(deviation: PlanDeviation) -> str:
 def _value(value: JsonValue) -> str:
     if value is None:
         return "nothing"
+    if value == formatting.OPEN_END.isoformat():
+        return "open"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."

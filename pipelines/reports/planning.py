@@ -10,7 +10,7 @@ from typing import Any
 from pipelines.formatting import count, metric_value, number, percent, short_percent
 from stats.baseline import Baseline
 from stats.enrolment import Enrolment
-from stats.plan import Design, Plan
+from stats.plan import Design, Plan, PlanError
 from stats.plan_design import DesignChoice, choose_design
 from stats.plan_price import PriceOfPeeking, price_of_peeking
 from stats.plan_reach import Gap, Week, by_week, plan_minimum_effect, plan_power, power_gap
@@ -23,6 +23,7 @@ DESIGNS = {
 }
 # So many weeks are shown, every second or third where there are more than fit a screen.
 FEWEST_WEEKS, MOST_WEEKS, MOST_ROWS = 4, 104, 13
+MOST_UNITS = 1e12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +60,13 @@ def answer_plan(plan: Plan, baselines: Mapping[str, Baseline], enrolment: Enrolm
     Raises
     ------
     stats.plan.PlanError
-        If a baseline is missing, or a metric cannot change that much.
+        If a baseline is missing, a metric cannot change that much, or no experiment could find such a small change.
     """
     size = size_plan(plan, baselines, enrolment)
+    if not size.needs_most.maximum < MOST_UNITS:
+        field = "guardrails" if size.needs_most.role == "guardrail" else "minimum_effect"
+        reason = "takes more than a trillion units to find: plan for a larger one, or a metric with less spread"
+        raise PlanError(field, plan.minimum_effect, reason)
     weeks: tuple[Week, ...] = ()
     if enrolment is not None:
         last = size.days[0] / 7 if size.days is not None and math.isfinite(size.days[0]) else MOST_WEEKS
@@ -108,6 +113,12 @@ def size_sentence(answer: PlanAnswer) -> str:
 def peeking_sentence(answer: PlanAnswer) -> str:
     """What it would cost to look at a fixed design before its end."""
     looks, price = answer.price.prices[1].looks, answer.price
+    if answer.size.needs_most.role == "guardrail":
+        return (
+            f"The {short_percent(1.0 - price.level)} interval of a fixed design, read {looks} times, would miss the "
+            f"truth at least once in {percent(price.false_positives)} of comparisons instead of "
+            f"{short_percent(price.level)}."
+        )
     return (
         f"Reading a fixed design {looks} times would find an effect where there is none in "
         f"{percent(price.false_positives)} of comparisons instead of {short_percent(price.level)}."
@@ -119,7 +130,7 @@ def gap_sentences(answer: PlanAnswer) -> tuple[str, ...]:
     gap, plan = answer.gap, answer.plan
     if gap is None:
         return ()
-    needed, wanted = count(math.ceil(gap.needed)), _rate(gap.wanted)
+    needed, wanted = count(_whole(plan, gap.needed)), _rate(gap.wanted)
     short = (
         f"Not powered: about {count(math.floor(gap.units))} units enter by day {number(plan.end, places=0)}, "
         f"{needed} are needed; {gap.metric} would have {percent(gap.power)} power instead of {wanted}."
@@ -127,6 +138,7 @@ def gap_sentences(answer: PlanAnswer) -> tuple[str, ...]:
     lines = [short]
     if math.isfinite(gap.days):
         lines.append(f"Plan for {_days(gap.days)} instead of {number(plan.end, places=0)}.")
+    lines.append(f"Let {number(gap.needed / gap.units, places=1)} times as many units enter until then.")
     if math.isfinite(gap.minimum_effect):
         what = "a margin" if gap.role == "guardrail" else "a minimum effect"
         relative = plan.relative
@@ -136,9 +148,11 @@ def gap_sentences(answer: PlanAnswer) -> tuple[str, ...]:
         lines.append(f"Accept {what} of {size} on {gap.metric}.")
     lines.append(f"Adjust for a covariate whose correlation with {gap.metric} is {gap.correlation:.2f} or more.")
     if gap.one_treatment is not None:
-        lines.append(f"Test {gap.treatment} alone against control: {count(math.ceil(gap.one_treatment))} units.")
+        lines.append(
+            f"Test {gap.treatment} alone against control: {count(2 * math.ceil(gap.one_treatment / 2))} units."
+        )
     if gap.single_look is not None:
-        lines.append(f"Judge once, at the end: {count(math.ceil(gap.single_look))} units.")
+        lines.append(f"Judge once, at the end: {count(_whole(plan, gap.single_look))} units.")
     return tuple(lines)
 
 
@@ -182,8 +196,10 @@ def price_rows(answer: PlanAnswer) -> tuple[tuple[str, ...], ...]:
     timed = answer.enrolment is not None
     rows: list[tuple[str, ...]] = [(*header, "Days at most", cases[1]) if timed else header]
     for price in answer.price.prices:
-        units = (price.maximum, price.expected_h0, price.expected_h1)
-        row = (DESIGNS[price.design], count(price.looks), *(count(math.ceil(n * (1 - 1e-12))) for n in units))
+        averages = (count(math.ceil(n * (1 - 1e-12))) for n in (price.expected_h0, price.expected_h1))
+        if price.looks == 1:
+            averages = (count(_whole(answer.plan, price.maximum)) for _ in range(2))
+        row = (DESIGNS[price.design], count(price.looks), count(_whole(answer.plan, price.maximum)), *averages)
         days = tuple(_whole_days(value) for value in (price.days, price.days_h1)) if timed else ()
         rows.append((*row, *days))
     return tuple(rows)
@@ -223,7 +239,7 @@ def comparison_rows(answer: PlanAnswer) -> tuple[tuple[str, ...], ...]:
             _effect_text(answer, size),
             short_percent(size.level),
             _rate(size.power),
-            count(math.ceil(size.maximum * (1 - 1e-12))),
+            count(_whole(answer.plan, size.maximum)),
         )
         for size in answer.size.comparisons
     ]
@@ -301,6 +317,11 @@ def _aim(answer: PlanAnswer, size: ComparisonSize) -> str:
     if size.role == "guardrail":
         return f"Showing with {wanted} power that {size.metric} is not worse by {effect} (from {before} to {after})"
     return f"Finding a change of {size.metric} by {effect} (from {before} to {after}) with {wanted} power"
+
+
+def _whole(plan: Plan, units: float) -> int:
+    """Whole units over all arms, each arm rounded up, as `PlanSize.units` counts them."""
+    return sum(math.ceil(units * arm.share * (1.0 - 1e-12)) for arm in plan.arms)
 
 
 def _rate(value: float) -> str:

@@ -20,7 +20,15 @@ from pipelines.formatting import (
     time,
 )
 from pipelines.reports.intervals import Axis, axis_svg, interval_svg, interval_title, shared_axis
-from pipelines.reports.planned import deviation_text, looked_text, plan_facts, progress_text
+from pipelines.reports.planned import (
+    deviation_text,
+    done_text,
+    looked_text,
+    looks_text,
+    plan_facts,
+    progress_text,
+    time_text,
+)
 from pipelines.reports.scorecard import ScorecardRow, effects_withheld, scorecard, shown_at
 from pipelines.reports.wording import (
     EXCLUSIONS,
@@ -51,12 +59,14 @@ __all__ = [
     "days",
     "decision_word",
     "deviation_text",
+    "done_text",
     "effects_withheld",
     "exact_p_value",
     "health_word",
     "interval_svg",
     "interval_title",
     "looked_text",
+    "looks_text",
     "metric_value",
     "name_in_words",
     "number",
@@ -74,5 +84,6 @@ __all__ = [
     "status_sentence",
     "status_short",
     "time",
+    "time_text",
     "verdict_word",
 ]

@@ -13,6 +13,16 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, with_config
 
+from pipelines.store.breakdowns import (
+    ActivationRecord,
+    CapRecord,
+    ChoiceEffects,
+    IdentityRecord,
+    MaturityRecord,
+    MethodRecord,
+    PolicyResult,
+    SegmentResult,
+)
 from pipelines.store.looks import FrozenPlan, LookRecord, PlanDeviation, PlanProgress, SeriesPoint
 
 SCHEMA_VERSION = 1
@@ -42,7 +52,8 @@ class Exclusion:
     """Units that were exposed but not analysed: exposed = analysed + excluded, by reason."""
 
     reason: str
-    """`several_variants`, `before_start`, `after_end`, `in_the_future` or `unknown_variant`."""
+    """`several_variants`, `before_start`, `after_end`, `in_the_future`, `unknown_variant`, `not_activated` or
+    `ambiguous_identity`."""
     units: int
     """How many."""
 
@@ -186,6 +197,14 @@ class MetricResult:
     """Values per variant, control first."""
     comparisons: tuple[Comparison, ...]
     """One per treatment."""
+    segments: tuple[SegmentResult, ...] = ()
+    """The metric by each of the experiment's segments."""
+    maturity: MaturityRecord | None = None
+    """Units whose window is still open; null where the metric has no window."""
+    caps: tuple[CapRecord, ...] = ()
+    """Ends beyond which values were cut."""
+    choices: tuple[ChoiceEffects, ...] = ()
+    """The effect raw, capped and adjusted, as far as these differ."""
 
 
 @_config
@@ -252,7 +271,7 @@ class Snapshot:
     start: datetime
     """Planned start (UTC)."""
     end: datetime
-    """Planned end (UTC)."""
+    """Planned end (UTC); 9999-01-01 where none is planned."""
     analysed_at: datetime
     """When this look was taken (UTC)."""
     data_until: datetime | None
@@ -285,6 +304,14 @@ class Snapshot:
     """What was changed since: plan, metrics, dates, shares."""
     plan_progress: PlanProgress | None = None
     """How much of the plan is done, and when the next look is."""
+    sensitivity: tuple[PolicyResult, ...] = ()
+    """The result under each policy for units seen in several variants, the one in use first; empty where none was."""
+    activation: ActivationRecord | None = None
+    """The activation filter; null where there is none."""
+    identity: IdentityRecord | None = None
+    """How anonymous units became known ones; null where the experiment maps none."""
+    method: MethodRecord | None = None
+    """How the numbers were made."""
 
     @property
     def blocked(self) -> bool:

@@ -57,9 +57,12 @@ def test_the_baseline_is_that_of_control_and_the_traffic_that_of_each_day(rampwi
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--metric", "conversion", "--effect", "0.1"), "baseline = None"),
-        (("--from", "checkout", "--effect", "0.1"), "metric = ''"),
-        (("--from", "checkout", "--metric", "conversion", "--baseline", "0.1", "--effect", "0.1"), "give either"),
+        (("--metric", "conversion", "--effect", "0.1"), "--baseline: Give --baseline, or --from"),
+        (("--from", "checkout", "--effect", "0.1"), "--metric: --from needs --metric"),
+        (
+            ("--from", "checkout", "--metric", "conversion", "--baseline", "0.1", "--effect", "0.1"),
+            "--from checkout: Give either",
+        ),
     ],
 )
 def test_half_a_history_is_refused_with_its_field(rampwise, past, arguments, told) -> None:

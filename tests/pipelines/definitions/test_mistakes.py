@@ -27,7 +27,7 @@ MISTAKES = [
     (METRIC, "better", 'name = "revenu"\nbetter', "name", "must equal the file's name", "revenue"),
     (METRIC, 'kind = "mean"', "kind = mean", "", "not valid TOML: invalid value (at line 1, column 8)", None),
     (METRIC, "better", "event = 'x'\nbetter", "", "not valid TOML", None),
-    (RATIO, '"sum"', '"summ"', "numerator.aggregate", "must be 'sum' or 'count'", "sum"),
+    (RATIO, '"sum"', '"summ"', "numerator.aggregate", "must be 'sum', 'count', 'distinct'", "sum"),
     (RATIO, '[denominator]\nevent = "purchase"\n', "", "denominator", "is missing", None),
     (RATIO, "[denominator]", "[denominater]", "denominater", "not a known key", "denominator"),
     (EXPERIMENT, "success =", "sucess =", "sucess", "not a known key", "success"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.engine.warehouse import Warehouse
+from pipelines.engine.warehouse import Warehouse, open_warehouse
 from pipelines.ingest import IngestSummary, ingest_events, ingest_exposures
 from pipelines.ingest.errors import (
     EmptySourceError,
@@ -336,17 +337,19 @@ def test_a_file_that_grows_while_it_is_read_is_left_for_later(
 
 
 def test_too_little_memory_is_not_blamed_on_the_file(
-    filled: Warehouse, tmp_path: Path, contents: Callable[[Warehouse], Contents]
+    templates: Path, tmp_path: Path, contents: Callable[[Warehouse], Contents]
 ) -> None:
-    before, path = contents(filled), tmp_path / "a.parquet"
+    shutil.copy(templates / "filled.duckdb", tmp_path / "small.duckdb")
+    path = tmp_path / "a.parquet"
     columns = {"unit_id": [f"u{place:040d}" for place in range(100_000)], "event": "x", "ts": "2026-03-01"}
     pq.write_table(pa.table(columns | {name: [columns[name]] * 100_000 for name in ("event", "ts")}), path)
-    filled.connection.execute("SET memory_limit = '2MB'")
-    with pytest.raises(LoadError, match="Out of Memory"):
-        ingest_events(filled, path)
-    filled.connection.execute("SET memory_limit = '1GB'")
-    assert contents(filled) == before
-    assert ingest_events(filled, path).accepted == 100_000
+    with open_warehouse(tmp_path / "small.duckdb", memory_limit="2MB", threads=2) as small:
+        before = contents(small)
+        with pytest.raises(LoadError, match="Out of Memory"):
+            ingest_events(small, path)
+    with open_warehouse(tmp_path / "small.duckdb", memory_limit="1GB", threads=2) as large:
+        assert contents(large) == before
+        assert ingest_events(large, path).accepted == 100_000
 
 
 def test_an_interrupted_load_leaves_nothing_behind(

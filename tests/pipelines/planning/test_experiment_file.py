@@ -5,11 +5,15 @@ from __future__ import annotations
 import tomllib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from pipelines.definitions.experiments import Experiment
+from pipelines.definitions.metrics import CountMetric
+from pipelines.definitions.plans import experiment_plan
 from pipelines.planning.experiment_file import Described, PlanFileError, experiment_toml
+from stats.group_sequential.spending import Spending
 from stats.plan import Arm, Design, Guardrail, Plan, SuccessMetric
 
 START = datetime(2026, 3, 2, 9, 30, 15, 999, tzinfo=UTC)
@@ -44,14 +48,35 @@ def test_names_of_metrics_can_be_given() -> None:
     assert tomllib.loads(text)["success"] == ["signup_rate", "revenue_per_user"]
 
 
-def test_a_group_sequential_plan_is_written_whole_or_refused() -> None:
-    plan = replace(PLAN, design=Design.GROUP_SEQUENTIAL, looks=(7.0, 14.0))
-    try:
-        table = tomllib.loads(experiment_toml(plan, Described(name="x", start=START)))
-    except PlanFileError as error:
-        assert any(where.startswith("plan") for where in error.mistakes)  # noqa: PT017
-    else:
-        assert (table["plan"]["design"], table["plan"]["looks"]) == ("group_sequential", [7.0, 14.0])
+SEQUENTIAL = {
+    "group-sequential": {"design": Design.GROUP_SEQUENTIAL, "looks": (7.0, 14.0)},
+    "group-sequential, daily": {"design": Design.GROUP_SEQUENTIAL},
+    "group-sequential, in units": {"design": Design.GROUP_SEQUENTIAL, "units": 40_000.0, "reserve": 0.2},
+    "group-sequential, spending": {
+        "design": Design.GROUP_SEQUENTIAL,
+        "looks": (7.0, 10.5),
+        "spending": Spending(family="hwang_shih_decani", parameter=-2.0),
+    },
+    "always valid": {"design": Design.ALWAYS_VALID},
+    "always valid, open": {"design": Design.ALWAYS_VALID, "end": None},
+    "auto, looks": {"design": Design.AUTO, "looks": (7.0,)},
+    "auto, open": {"design": Design.AUTO, "end": None},
+    "auto, one look": {"design": Design.AUTO, "looks": (21.0,)},
+    "absolute": {"relative": False, "minimum_effect": 0.01},
+}
+
+
+@pytest.mark.parametrize("changes", SEQUENTIAL.values(), ids=SEQUENTIAL.keys())
+def test_the_file_of_every_design_gives_the_same_plan_again(changes: dict[str, Any]) -> None:
+    plan = replace(PLAN, **changes)
+    text = experiment_toml(plan, Described(name="x", start=START, assumed=("Sized for 5 units.",)))
+    assert text.splitlines()[1] == "# Sized for 5 units."
+    experiment = Experiment.model_validate({"name": "x", **tomllib.loads(text)})
+    metrics = {
+        name: CountMetric(name=name, kind="count", event="e", better="lower" if name == "latency" else "higher")
+        for name in experiment.metric_names
+    }
+    assert experiment_plan(experiment, metrics).canonical() == plan.canonical()
 
 
 @pytest.mark.parametrize(
@@ -64,7 +89,15 @@ def test_a_group_sequential_plan_is_written_whole_or_refused() -> None:
             Described(name="x", start=START),
             "guardrails",
         ),
-        (replace(PLAN, design=Design.ALWAYS_VALID, end=None), Described(name="x", start=START), "end"),
+        (
+            replace(
+                PLAN,
+                design=Design.GROUP_SEQUENTIAL,
+                spending=Spending(family="table", table=((0.5, 0.2), (1.0, 1.0))),
+            ),
+            Described(name="x", start=START),
+            "plan.spending",
+        ),
     ],
 )
 def test_what_a_file_cannot_hold_is_refused(plan: Plan, told: Described, where: str) -> None:

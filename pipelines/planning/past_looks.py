@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pipelines.store.snapshot import ArmValue, MetricResult, Snapshot
+from pipelines.store.snapshot import MetricResult, Snapshot
 from stats.baseline import Baseline
 from stats.enrolment import Enrolment
 
@@ -45,7 +45,7 @@ def past_baselines(snapshots: Iterable[Snapshot], *, prefer: str = "") -> dict[s
             continue
         for metric in snapshot.metrics:
             control = next((arm for arm in metric.arms if arm.variant == snapshot.control), None)
-            baseline = None if control is None else _baseline(metric, control)
+            baseline = measured_baseline(metric, snapshot.control)
             if baseline is not None and control is not None:
                 found[metric.metric] = PastBaseline(
                     baseline=baseline,
@@ -66,10 +66,9 @@ def past_enrolment(snapshots: Iterable[Snapshot]) -> Enrolment | None:
     """
     entered: dict[float, int] = {}
     for snapshot in snapshots:
-        seen = min(snapshot.analysed_at, snapshot.end, snapshot.data_until or snapshot.analysed_at)
-        days = (seen - snapshot.start) / timedelta(days=1)
-        if days > 0 and snapshot.exposed > 0:
-            entered[days] = max(snapshot.exposed, entered.get(days, 0))
+        days, units = entered_by(snapshot)
+        if days > 0 and units > 0:
+            entered[days] = max(units, entered.get(days, 0))
     points: list[tuple[float, int]] = []
     for days, units in sorted(entered.items()):
         # Late data may lower a count again; the curve never falls.
@@ -79,10 +78,20 @@ def past_enrolment(snapshots: Iterable[Snapshot]) -> Enrolment | None:
     return Enrolment(days=tuple(days for days, _ in points), units=tuple(float(units) for _, units in points))
 
 
-def _baseline(metric: MetricResult, control: ArmValue) -> Baseline | None:
-    mean, variance = control.mean, control.variance
-    if mean is None or variance is None or not variance > 0:
+def entered_by(snapshot: Snapshot) -> tuple[float, int]:
+    """Days from the start to the last moment a look has seen, and the units that had entered by then.
+
+    Units in the analysis: a look as of an earlier moment knows of exposures after it, and leaves them out.
+    """
+    seen = min(snapshot.analysed_at, snapshot.end, snapshot.data_until or snapshot.analysed_at)
+    return (seen - snapshot.start) / timedelta(days=1), sum(arm.analysed for arm in snapshot.arms)
+
+
+def measured_baseline(metric: MetricResult, control: str) -> Baseline | None:
+    """Mean and spread of a metric in the variant `control` as a look measured them; None where there is no spread."""
+    found = next((arm for arm in metric.arms if arm.variant == control), None)
+    if found is None or found.mean is None or found.variance is None or not found.variance > 0:
         return None
     if metric.kind == "proportion":
-        return Baseline.of_proportion(mean) if 0 < mean < 1 else None
-    return Baseline(kind="ratio" if metric.kind == "ratio" else "mean", mean=mean, sd=variance**0.5)
+        return Baseline.of_proportion(found.mean) if 0 < found.mean < 1 else None
+    return Baseline(kind="ratio" if metric.kind == "ratio" else "mean", mean=found.mean, sd=found.variance**0.5)

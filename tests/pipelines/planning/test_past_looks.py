@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipelines.store.history import past_baselines, past_enrolment
-from pipelines.store.snapshot import ArmValue, DecisionRecord, HealthCheck, MetricResult, PlanRecord, Snapshot
+from pipelines.planning.past_looks import past_baselines, past_enrolment
+from pipelines.store.snapshot import Arm, ArmValue, DecisionRecord, HealthCheck, MetricResult, PlanRecord, Snapshot
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 
@@ -46,7 +46,7 @@ def look(name="first", days=7.0, exposed=9000, metrics=(), **changes):
         progress=0.5,
         plan=PlanRecord(alpha=0.05, power=0.8, minimum_effect=0.05, design="fixed"),
         exposed=exposed,
-        arms=(),
+        arms=(Arm(variant="old", is_control=True, planned_share=1.0, exposed=exposed, analysed=exposed),),
         exclusions=(),
         health=(),
         decision=DecisionRecord(decision="keep_running", treatment=None, headline="", reasons=()),
@@ -103,3 +103,10 @@ def test_looks_after_the_end_count_as_the_end_and_empty_ones_not_at_all() -> Non
     assert (curve.days, curve.units) == ((14.0,), (9100.0,))
     assert past_enrolment([look(exposed=0)]) is None
     assert past_enrolment([look(days=-1.0)]) is None
+
+
+def test_exposures_after_the_moment_of_a_look_have_not_entered() -> None:
+    arm = Arm(variant="old", is_control=True, planned_share=1.0, exposed=9000, analysed=1500)
+    curve = past_enrolment([look(days=1.0, exposed=9000, arms=(arm,)), look(days=6.0, exposed=9000)])
+    assert curve is not None
+    assert curve.units == (1500.0, 9000.0)

@@ -1,4 +1,4 @@
-"""The calculator's question: what an experiment shall find, and which of its fields cannot be so."""
+"""What an experiment shall find, as the page and the command line ask it, and which of its fields cannot be so."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from stats.sample_size import design_effect
 DAYS_PER_WEEK = 7
 MOST_TREATMENTS = 20
 MOST_METRICS = 50
+MOST_DAYS = 3650
+MOST_LOOKS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +46,15 @@ class Question:
         Success metrics share alpha, guardrails share beta.
     daily
         New units over all arms on the first, second ... day; one number: every day; empty: unknown.
-    design, end, looks
+    design, end, looks, reserve
         As in `stats.plan.Plan`, in days.
-    correlation, cluster_size, icc
-        Of the covariate that is adjusted for; units per randomised cluster and their correlation.
+    even_looks
+        Instead of `looks`: how many even ones there are up to the end.
+    correlation, cluster_size, icc, cluster_cv
+        Of the covariate that is adjusted for; units per randomised cluster, their correlation, and the spread of the
+        clusters' sizes over their mean.
+    convention
+        Formula for proportions, as in `stats.baseline.Baseline`.
     """
 
     kind: Literal["proportion", "mean", "ratio"] = "proportion"
@@ -71,9 +78,13 @@ class Question:
     design: str = "fixed"
     end: float | None = None
     looks: tuple[float, ...] = ()
+    even_looks: int | None = None
+    reserve: float | None = None
     correlation: float = 0.0
     cluster_size: float = 1.0
     icc: float = 0.0
+    cluster_cv: float = 0.0
+    convention: str = "unpooled"
 
     @property
     def change(self) -> float:
@@ -105,7 +116,7 @@ class Question:
     @property
     def variance_factor(self) -> float:
         """What a covariate and clusters do to the variance."""
-        return (1 - self.correlation**2) * float(design_effect(self.cluster_size, self.icc))
+        return (1 - self.correlation**2) * float(design_effect(self.cluster_size, self.icc, cv=self.cluster_cv))
 
     @property
     def arms(self) -> dict[str, float]:
@@ -117,7 +128,14 @@ class Question:
 
     def mistakes(self) -> dict[str, str]:
         """What is wrong with which field, in words for the person who typed it."""
-        return _metric_mistakes(self) | _arm_mistakes(self) | _rate_mistakes(self) | _traffic_mistakes(self)
+        return (
+            _metric_mistakes(self)
+            | _arm_mistakes(self)
+            | _rate_mistakes(self)
+            | _spread_mistakes(self)
+            | _traffic_mistakes(self)
+            | _look_mistakes(self)
+        )
 
 
 def _metric_mistakes(q: Question) -> dict[str, str]:
@@ -168,12 +186,19 @@ def _rate_mistakes(q: Question) -> dict[str, str]:
         found["power"] = "Power lies between 0% and 100%, both excluded."
     elif "alpha" not in found and q.power <= q.alpha:
         found["power"] = "Power must exceed the false-positive rate: below it, no test is needed."
+    return found
+
+
+def _spread_mistakes(q: Question) -> dict[str, str]:
+    found = {}
     if not -1 < q.correlation < 1:
         found["correlation"] = "A correlation lies between −1 and 1, both excluded."
     if not 1 <= q.cluster_size < math.inf:
         found["cluster_size"] = "A cluster has at least 1 unit."
     if not 0 <= q.icc <= 1:
         found["icc"] = "The correlation within clusters lies between 0 and 1."
+    if not 0 <= q.cluster_cv < math.inf:
+        found["cluster_cv"] = "The spread of the cluster sizes is at least 0."
     return found
 
 
@@ -181,10 +206,23 @@ def _traffic_mistakes(q: Question) -> dict[str, str]:
     found = {}
     if not all(0 <= each < math.inf for each in q.daily) or (q.daily and not sum(q.daily) > 0):
         found["daily"] = "Enter a positive number of units per day, those of the first days, or leave it empty."
-    if q.end is not None and not 0 < q.end <= 3650:
-        found["end"] = "Enter a number of days up to 3650, or leave it empty."
-    if not all(math.isfinite(day) for day in q.looks):
-        found["looks"] = "Enter days with commas between them, such as 7, 14, 21, or leave it empty."
+    if q.end is not None and not 0 < q.end <= MOST_DAYS:
+        found["end"] = f"Enter a number of days up to {MOST_DAYS}, or leave it empty."
     if q.classical and q.design != "fixed":
         found["design"] = "One-sided tests and Dunnett's are sized for a fixed design: choose two-sided and Bonferroni."
+    return found
+
+
+def _look_mistakes(q: Question) -> dict[str, str]:
+    found = {}
+    if not all(math.isfinite(day) for day in q.looks):
+        found["looks"] = "Enter days with commas between them, such as 7, 14, 21, or leave it empty."
+    elif q.even_looks is not None and not 1 <= q.even_looks <= MOST_LOOKS:
+        found["looks"] = f"Between 1 and {MOST_LOOKS} looks can be planned."
+    elif q.design == "fixed" and (q.looks or (q.even_looks or 1) > 1):
+        found["looks"] = "A fixed design is judged once, at its end: choose another design to look before."
+    elif q.even_looks is not None and q.end is None and q.design in ("always_valid", "auto"):
+        found["looks"] = "A number of looks is counted up to a planned end: give the end too, or the days of the looks."
+    if q.reserve is not None and not 0 <= q.reserve < 1:
+        found["reserve"] = "The share of the false-positive rate kept for an overrun lies from 0% to below 100%."
     return found

@@ -1,18 +1,19 @@
-"""From the calculator's question to a plan, and to the answer that `rampwise power` gives to the same question."""
+"""From a question to a plan, and to the answer that page and command line give to it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from app.views.question import Question
+from app.planning.question import Question
 from pipelines.reports.planning import PlanAnswer, answer_plan
 from stats.baseline import Baseline
 from stats.decision import error_rates
 from stats.enrolment import Enrolment
-from stats.plan import Arm, Design, Guardrail, Plan, SuccessMetric
+from stats.plan import Arm, Design, Guardrail, Plan, PlanError, SuccessMetric
 from stats.plan_price import UNKNOWN_DAYS, fitting_end, with_end
 from stats.sample_size import design_effect
 
@@ -30,7 +31,8 @@ def baseline_of(question: Question) -> Baseline:
         known = Baseline.of_proportion(q.baseline)
     else:
         known = Baseline(kind=q.kind, mean=q.baseline, sd=q.sd)
-    return known.adjusted(q.correlation).clustered(float(design_effect(q.cluster_size, q.icc)))
+    known = replace(known, convention=q.convention) if q.kind == "proportion" else known
+    return known.adjusted(q.correlation).clustered(float(design_effect(q.cluster_size, q.icc, cv=q.cluster_cv)))
 
 
 def enrolment_of(question: Question) -> Enrolment | None:
@@ -62,6 +64,7 @@ def plan_of(question: Question) -> Plan:
         "design": Design(q.design),
         "end": UNKNOWN_DAYS if open_end and q.design in ("fixed", "group_sequential") else end,
         "looks": q.looks,
+        "reserve": q.reserve,
     }
     name = metric_name(q)
     if q.goal == "protect":
@@ -92,6 +95,27 @@ def plan_answer(question: Question) -> PlanAnswer:
     names = [*(metric.name for metric in plan.success), *(guardrail.name for guardrail in plan.guardrails)]
     baselines = dict.fromkeys(names, known)
     if question.end is None and not question.looks and plan.end is not None:
-        end = fitting_end(plan, baselines, enrolment)
-        plan = with_end(plan, end if np.isfinite(end) else UNKNOWN_DAYS)
+        end = fitting_end(plan, baselines, enrolment, looks=question.even_looks)
+        plan = with_end(plan, end if np.isfinite(end) else UNKNOWN_DAYS, looks=question.even_looks)
+    elif question.even_looks is not None and plan.end is not None:
+        plan = with_end(plan, plan.end, looks=question.even_looks)
     return answer_plan(plan, baselines, enrolment)
+
+
+def problems(question: Question) -> dict[str, str]:
+    """What is wrong with which field, in words for the person who typed it; empty if all is well."""
+    found = question.mistakes()
+    if found or question.classical:
+        return found
+    try:
+        plan_of(question)
+    except PlanError as error:
+        return {field_of(error): f"{error.reason[:1].upper()}{error.reason[1:]}."}
+    return {}
+
+
+def field_of(error: PlanError) -> str:
+    """The field of the question that a refusal of the plan is about."""
+    start = error.field.split("[")[0].split(".")[0]
+    known = {"minimum_effect": "effect", "guardrails": "effect", "arms": "control_share", "baselines": "baseline"}
+    return known.get(start, start)

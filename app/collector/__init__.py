@@ -1,0 +1,1 @@
+"""The HTTP collector: a thin ASGI application and how uvicorn serves it."""

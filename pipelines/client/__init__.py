@@ -1,0 +1,1 @@
+"""What an application installs beside its OpenFeature SDK: unit numbers, exposures and conversions. Nothing heavy."""

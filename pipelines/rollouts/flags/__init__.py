@@ -1,0 +1,1 @@
+"""The published flag file: its format, the rules in it, and putting it where clients read it."""
