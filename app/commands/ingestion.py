@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipelines.definitions.mappings.mapping import Mapping
     from pipelines.ingest import IngestSummary
     from pipelines.ingest.columns import Column
+    from pipelines.ingest.contract import Contract
 
 group = typer.Typer(no_args_is_help=True)
 
@@ -58,6 +59,7 @@ def from_inbox(
     if not inbox:
         raise typer.BadParameter("Say what to load: exposures FILE..., events FILE..., or --inbox.")
     from pipelines.config import Settings
+    from pipelines.ingest import IngestSummary
     from pipelines.ingest.inbox import ingest_inbox
 
     workspace = session(context).workspace
@@ -108,9 +110,9 @@ def exposures(
 
     workspace = session(context).workspace
     found = _mapping(workspace, mapping, column)
-    known = load_definitions(workspace.root).variants
-    with opened_warehouse(workspace) as warehouse:
-        load = partial(ingest_exposures, warehouse, files, known=known, mapping=found)
+    contract = _contract(workspace)
+    with _leased(workspace), opened_warehouse(workspace) as warehouse:
+        load = partial(ingest_exposures, warehouse, files, known=contract.variants, contract=contract, mapping=found)
         _report(partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
 
 
@@ -137,8 +139,9 @@ def events(
 
     workspace = session(context).workspace
     found = _mapping(workspace, mapping, column)
-    with opened_warehouse(workspace) as warehouse:
-        load = partial(ingest_events, warehouse, files, mapping=found)
+    contract = _contract(workspace)
+    with _leased(workspace), opened_warehouse(workspace) as warehouse:
+        load = partial(ingest_events, warehouse, files, contract=contract, mapping=found)
         _report(partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
 
 
@@ -156,15 +159,16 @@ def mixed(
     The mapping says which rows are which: its exposures are loaded first, then its events. A row is one or the other;
     rows that are neither are counted. Loading the same file again changes nothing.
     """
-    from pipelines.definitions.loader import load_definitions
     from pipelines.ingest import ingest_events, ingest_exposures
 
     workspace = session(context).workspace
     found = _mapping(workspace, mapping, None)
-    known = load_definitions(workspace.root).variants
-    with opened_warehouse(workspace) as warehouse:
-        exposures_of = partial(ingest_exposures, warehouse, files, known=known, mapping=found)
-        events_of = partial(ingest_events, warehouse, files, mapping=found)
+    contract = _contract(workspace)
+    with _leased(workspace), opened_warehouse(workspace) as warehouse:
+        exposures_of = partial(
+            ingest_exposures, warehouse, files, known=contract.variants, contract=contract, mapping=found
+        )
+        events_of = partial(ingest_events, warehouse, files, contract=contract, mapping=found)
         loads = [*([exposures_of] if found.exposures else []), *([events_of] if found.events else [])]
         _report_all([partial(load, source=source, landed=workspace.landed, progress=say) for load in loads], output)
 

@@ -80,6 +80,7 @@ def rebuild(
         wait_seconds=settings.wait_seconds,
         memory_limit=settings.memory_limit,
         threads=settings.threads,
+        temp_limit=settings.temp_limit,
     )
     done = rebuild_warehouse(
         workspace.warehouse_path,

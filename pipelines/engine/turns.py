@@ -109,7 +109,7 @@ def _is_alive(ticket: Path) -> bool:
 
 
 def _tickets(folder: Path) -> list[str]:
-    return sorted(name for name in os.listdir(folder) if name[0].isdigit())
+    return sorted(path.name for path in folder.iterdir() if path.name[0].isdigit())
 
 
 @contextmanager

@@ -20,11 +20,8 @@ from pipelines.engine.errors import (
     WarehouseUnavailableError,
     WarehouseVersionError,
 )
-<<<<<<< HEAD
-from pipelines.engine.migrations import SCHEMA_VERSION, can_migrate, migrate
-=======
 from pipelines.engine.hardening import Configuration, configuration, lock, remove_spilled
->>>>>>> main
+from pipelines.engine.migrations import SCHEMA_VERSION, can_migrate, migrate
 from pipelines.engine.queries import read_sql
 from pipelines.engine.turns import take_turn
 
@@ -102,22 +99,16 @@ def open_warehouse(
         raise WarehouseMissingError(path)
     if not read_only:
         path.parent.mkdir(parents=True, exist_ok=True)
-<<<<<<< HEAD
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-    }
-    if memory_limit is not None:
-        config["memory_limit"] = memory_limit
-    if threads is not None:
-        config["threads"] = threads
+    config = configuration(path, memory_limit=memory_limit, threads=threads)
     started = time.monotonic()
     with take_turn(path, exclusive=not read_only, wait_seconds=wait_seconds):
         left = max(wait_seconds - (time.monotonic() - started), 0)
         connection = _connect(path, read_only=read_only, wait_seconds=left, config=config)
         try:
             with _naming_damage(path):
-                connection.execute("SET TimeZone = 'UTC'")
+                lock(connection, temp_limit=temp_limit)
+                if not read_only:
+                    remove_spilled(path)
                 _prepare(connection, path, read_only=read_only)
                 yield Warehouse(path=path, connection=connection)
         finally:
@@ -133,18 +124,6 @@ def _naming_damage(path: Path) -> Iterator[None]:
         if any(word in str(error) for word in DAMAGE):
             raise WarehouseDamagedError(path, str(error).partition("\n")[0]) from error
         raise
-=======
-    config = configuration(path, memory_limit=memory_limit, threads=threads)
-    connection = _connect(path, read_only=read_only, wait_seconds=wait_seconds, config=config)
-    try:
-        lock(connection, temp_limit=temp_limit)
-        if not read_only:
-            remove_spilled(path)
-        _prepare(connection, path, read_only=read_only)
-        yield Warehouse(path=path, connection=connection)
-    finally:
-        connection.close()
->>>>>>> main
 
 
 def _connect(path: Path, *, read_only: bool, wait_seconds: float, config: Configuration) -> duckdb.DuckDBPyConnection:

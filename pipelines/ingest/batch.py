@@ -23,7 +23,7 @@ from pipelines.ingest.errors import TooManyRefusalsError, UnreadableSourceError
 from pipelines.ingest.journal import Entry, Journal
 from pipelines.ingest.landing import keep, keep_contract
 from pipelines.ingest.order import Order
-from pipelines.ingest.reading import ReadError, chunks_of
+from pipelines.ingest.reading import ReadError, read_chunks
 from pipelines.ingest.sources import Source, check_size, content_hash
 from pipelines.ingest.summary import FileSummary, Refusal
 
@@ -82,9 +82,11 @@ def _store(
     connection: DuckDBPyConnection, store: Store, source: Source, order: Order, batch: Batch, *, strict: bool
 ) -> Counts:
     counts = Counts()
-    with closing(chunks_of(connection, source, order, strict=strict)) as chunks:
-        for chunk in chunks:
-            counts += store.add(chunk, batch)
+    with closing(read_chunks(connection, source, order, strict=strict)) as chunks:
+        for chunk, passed_over in chunks:
+            counts += Counts(passed_over=passed_over)
+            if len(chunk):
+                counts += store.add(chunk, batch)
             del chunk  # its memory is needed for the next one
             if order.progress is not None:
                 order.progress(f"{source.label}: {counts.read:,} rows")
@@ -153,6 +155,7 @@ def _write_ledger(
         table=order.kind.table,
         source=order.source,
         columns=dict(order.columns),
+        mapping=None if order.mapping is None else order.mapping.model_dump(mode="json", exclude_defaults=True),
         contract=order.contract.digest,
         path=source.label if past is None else past.path,
         content_hash=batch.content_hash,

@@ -28,12 +28,16 @@ CHECK_LENGTH = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """How one batch was read, and what came of it; `contract` is the hash of the contract it was judged by."""
+    """How one batch was read, and what came of it.
+
+    `mapping` is the one it was read through, as it was then, `contract` the hash of the contract it was judged by.
+    """
 
     batch_id: int
     table: str
     source: str
     columns: Mapping[str, str]
+    mapping: Mapping[str, Any] | None
     contract: str
     path: str
     content_hash: str

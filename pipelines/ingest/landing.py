@@ -8,16 +8,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import pyarrow.parquet as pq
 
-<<<<<<< HEAD
 from pipelines.ingest.contract import Contract
 from pipelines.ingest.journal import sync_folder
-=======
-from pipelines.definitions.mappings.mapping import Mapping as Definition
->>>>>>> main
 from pipelines.ingest.lines import is_gzip
 from pipelines.ingest.sources import Source, content_hash, kind_of
 
@@ -25,22 +21,8 @@ ENDINGS = {"parquet": ".parquet", "csv": ".csv", "json": ".jsonl"}
 CONTRACTS = "contracts"
 
 
-<<<<<<< HEAD
 def keep(landed: Path, source: Source, *, content_hash: str, table: str) -> Path:
     """Copy a source to `landed/<table>/<hash><ending>`; a frame is kept as Parquet.
-=======
-def keep(
-    landed: Path,
-    source: Source,
-    *,
-    content_hash: str,
-    table: str,
-    source_name: str,
-    columns: Mapping[str, str],
-    mapping: Definition | None = None,
-) -> Path:
-    """Copy a source to `landed/<table>/<hash><ending>`, with how it was read in `<hash>.reading.json` beside it.
->>>>>>> main
 
     The file appears whole, on disk, or not at all. One that exists already stays as it is, unless it is damaged: then
     the source takes its place.
@@ -50,7 +32,6 @@ def keep(
     path = source.content if isinstance(source.content, Path) else None
     ending = ".parquet" if path is None else ENDINGS[kind_of(path)] + (".gz" if is_gzip(path) else "")
     target = folder / f"{content_hash}{ending}"
-<<<<<<< HEAD
     if path is not None and target.exists() and (target.samefile(path) or is_sound(target)):
         return target
     if path is None and target.exists() and is_sound(target):
@@ -61,23 +42,6 @@ def keep(
         else:
             with path.open("rb") as file:
                 shutil.copyfileobj(file, part, 1 << 20)
-=======
-    if not target.exists():
-        with _whole(target) as part:
-            if path is None:
-                pq.write_table(source.content, part)
-            else:
-                with path.open("rb") as file:
-                    shutil.copyfileobj(file, part)
-    note = folder / f"{content_hash}.reading.json"
-    reading: dict[str, Any] = {"table": table, "source": source_name, "columns": dict(columns), "path": source.label}
-    if mapping is not None:  # as it was then: a mapping may change later, and these rows were read through this one
-        reading["mapping"] = mapping.model_dump(mode="json", exclude_defaults=True)
-    readings = json.loads(note.read_text(encoding="utf-8")) if note.exists() else []
-    if reading not in readings:
-        with _whole(note) as part:
-            part.write(json.dumps([*readings, reading], indent=2, sort_keys=True).encode())
->>>>>>> main
     return target
 
 

@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
+from pipelines.definitions.mappings.mapping import Mapping as Definition
 from pipelines.ingest.chunks import Kind
 from pipelines.ingest.contract import Contract
+from pipelines.ingest.mapped import Reading, reading_of
 
 Progress: TypeAlias = Callable[[str], None]
 
@@ -30,7 +32,8 @@ class Past:
 class Order:
     """Kind of rows, whose they are, how columns are called, and what rows must keep to.
 
-    `landed` keeps a copy of each accepted source; `past` is set where a batch is loaded again as it was.
+    `landed` keeps a copy of each accepted source; `past` is set where a batch is loaded again as it was,
+    `mapping` where rows are found in files of another system.
     """
 
     kind: Kind
@@ -40,6 +43,12 @@ class Order:
     landed: Path | None = None
     progress: Progress | None = None
     past: Past | None = None
+    mapping: Definition | None = None
+
+    @property
+    def reading(self) -> Reading | None:
+        """How the mapping finds the rows of the table; None without one."""
+        return None if self.mapping is None else reading_of(self.mapping, self.kind.table)
 
     @property
     def now(self) -> datetime:

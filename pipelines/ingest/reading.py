@@ -1,47 +1,26 @@
-<<<<<<< HEAD
-"""A source as a stream of typed chunks of bounded size."""
-=======
 """What is read of a source: typed rows in tables of bounded size, each with the reason why it is refused, if it is."""
->>>>>>> main
 
 from __future__ import annotations
 
 import zlib
-<<<<<<< HEAD
 from collections.abc import Generator
-=======
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
->>>>>>> main
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
-<<<<<<< HEAD
+from pipelines.engine.hardening import open_reader
 from pipelines.engine.queries import read_sql
 from pipelines.ingest.chunks import EXPOSURES, whole_numbers
 from pipelines.ingest.columns import match_columns
+from pipelines.ingest.mapped import roots, through_mapping, without_passed_over
 from pipelines.ingest.order import Order
-=======
-from pipelines.definitions.mappings.mapping import Mapping as Definition
-from pipelines.engine.hardening import open_reader
-from pipelines.engine.queries import read_sql
-from pipelines.ingest.chunks import EXPOSURES, Kind, whole_numbers
-from pipelines.ingest.columns import match_columns
-from pipelines.ingest.mapped import Reading, reading_of, roots, through_mapping, without_passed_over
->>>>>>> main
 from pipelines.ingest.projection import source_rows, through_sql, with_raw
 from pipelines.ingest.sources import Source, open_source
 from pipelines.ingest.variants import explain_unknown, known_table
 
-<<<<<<< HEAD
-=======
-Progress = Callable[[str], None]
-
->>>>>>> main
 CHUNK_ROWS = 1_000_000
 CHUNK_BYTES = 80_000_000
 READ_ROWS = 100_000
@@ -50,39 +29,10 @@ NOT_THE_SOURCE = (*OUR_MISTAKES, duckdb.OutOfMemoryException, duckdb.InterruptEx
 READING = (duckdb.Error, pa.ArrowException, OSError, EOFError, zlib.error, UnicodeError)
 
 
-<<<<<<< HEAD
-=======
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What was asked for, the same for every source of a call."""
-
-    kind: Kind
-    source: str
-    columns: Mapping[str, str]
-    known: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    landed: Path | None = None
-    progress: Progress | None = None
-    mapping: Definition | None = None
-
-    @property
-    def reading(self) -> Reading | None:
-        """How the mapping finds the rows of the table; None without one."""
-        return None if self.mapping is None else reading_of(self.mapping, self.kind.table)
-
-
->>>>>>> main
 class ReadError(Exception):
     """A source stopped in the middle; `__cause__` says why."""
 
 
-<<<<<<< HEAD
-def chunks_of(connection: DuckDBPyConnection, source: Source, order: Order, *, strict: bool) -> Generator[pa.Table]:
-    """Typed rows of a source in tables of bounded size, numbered from 1.
-
-    Reading has a cursor of its own: it runs while the chunks are stored, and an unfinished query blocks a connection.
-    """
-    with connection.cursor() as cursor:
-=======
 def read_chunks(
     connection: DuckDBPyConnection, source: Source, order: Order, *, strict: bool
 ) -> Generator[tuple[pa.Table, int]]:
@@ -93,7 +43,6 @@ def read_chunks(
     """
     path = source.content if isinstance(source.content, Path) else None
     with open_reader(path, like=connection) as cursor:
->>>>>>> main
         reader = _reader(cursor, source, order, strict=strict)
         waiting: list[pa.RecordBatch] = []
         rows, size, number = 0, 0, 1
@@ -120,19 +69,9 @@ def read_chunks(
 def _reader(cursor: DuckDBPyConnection, source: Source, order: Order, *, strict: bool) -> pa.RecordBatchReader:
     kind = order.kind
     try:
-<<<<<<< HEAD
-        cursor.execute("SET TimeZone = 'UTC'")
         cursor.execute(read_sql("ingest_macros"))
         if kind is EXPOSURES:
             cursor.register("known_variants", known_table(order.contract))
-        opened = open_source(cursor, source, kind.columns, strict=strict)
-        names = [column.name for column in opened.fields]
-        matched = match_columns(source.label, names, kind.columns, order.columns)
-        rows = source_rows(opened, matched, kind.time, order.contract.earliest_event, order.contract.latest(order.now))
-=======
-        cursor.execute(read_sql("ingest_macros"))
-        if kind is EXPOSURES:
-            cursor.register("known_variants", known_table(order.known))
         reading = order.reading
         if reading is None or order.mapping is None:
             opened = open_source(cursor, source, kind.columns, strict=strict)
@@ -142,8 +81,7 @@ def _reader(cursor: DuckDBPyConnection, source: Source, order: Order, *, strict:
             opened = through_mapping(opened, reading)
         names = [column.name for column in opened.fields]
         matched = match_columns(source.label, names, kind.columns, order.columns)
-        rows = source_rows(opened, matched, time=kind.time)
->>>>>>> main
+        rows = source_rows(opened, matched, kind.time, order.contract.earliest_event, order.contract.latest(order.now))
         typed = through_sql(rows, f"cast_{kind.table}", reads="source_rows")
         return with_raw(opened, typed, kind.kept).to_arrow_reader(READ_ROWS)
     except NOT_THE_SOURCE:
@@ -152,19 +90,11 @@ def _reader(cursor: DuckDBPyConnection, source: Source, order: Order, *, strict:
         raise ReadError from error
 
 
-<<<<<<< HEAD
-def _numbered(batches: list[pa.RecordBatch], first: int, order: Order) -> pa.Table:
-    chunk = pa.Table.from_batches(batches)
-    batches.clear()
-    chunk = chunk.append_column("row_number", whole_numbers(np.arange(first, first + len(chunk), dtype=np.int64)))
-    return explain_unknown(chunk, order.contract.variants) if order.kind is EXPOSURES else chunk
-=======
 def _numbered(batches: list[pa.RecordBatch], first: int, order: Order) -> tuple[pa.Table, int]:
     chunk = pa.Table.from_batches(batches)
     batches.clear()
     chunk = chunk.append_column("row_number", whole_numbers(np.arange(first, first + len(chunk), dtype=np.int64)))
     passed_over, reading = 0, order.reading
     if reading is not None:
-        chunk, passed_over = without_passed_over(chunk, reading, order.known)
-    return explain_unknown(chunk, order.known) if order.kind is EXPOSURES else chunk, passed_over
->>>>>>> main
+        chunk, passed_over = without_passed_over(chunk, reading, order.contract.variants)
+    return explain_unknown(chunk, order.contract.variants) if order.kind is EXPOSURES else chunk, passed_over

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.definitions.mappings.mapping import Mapping as Definition
 from pipelines.engine.errors import WarehouseError
 from pipelines.engine.queries import read_sql
 from pipelines.engine.warehouse import Warehouse
@@ -121,7 +122,14 @@ def _again(warehouse: Warehouse, landed: Path, entry: Entry, progress: Progress 
         line=entry.line(),
     )
     contract = Contract.from_text((landed / CONTRACTS / f"{entry.contract}.json").read_text(encoding="utf-8"))
-    order = Order(kind=KINDS[entry.table], source=entry.source, columns=entry.columns, contract=contract, past=past)
+    order = Order(
+        kind=KINDS[entry.table],
+        source=entry.source,
+        columns=entry.columns,
+        contract=contract,
+        past=past,
+        mapping=None if entry.mapping is None else Definition.model_validate(entry.mapping),
+    )
     file = landed_files(landed, entry.table)[entry.content_hash]
     found = load(warehouse.connection, Source(label=str(file), content=file), order)
     was = (entry.rows_read, entry.accepted, entry.duplicates, entry.rejected)

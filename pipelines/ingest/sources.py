@@ -95,7 +95,6 @@ def content_hash(source: Source) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-<<<<<<< HEAD
 def check_size(source: Source, contract: Contract) -> None:
     """Refuse a file that is a bomb, or would be one: too large after decompression, or packed too tightly.
 
@@ -143,12 +142,9 @@ def _parquet_size(path: Path) -> int:
     return max(int(stored), int(footer.num_rows) * int(footer.num_columns))
 
 
-def open_source(cursor: DuckDBPyConnection, source: Source, wanted: Sequence[Column], *, strict: bool) -> OpenSource:
-=======
 def open_source(
     cursor: DuckDBPyConnection, source: Source, wanted: Sequence[Column], *, strict: bool, whole: bool = False
 ) -> OpenSource:
->>>>>>> main
     """A source's rows; `strict` says that a CSV file must follow the rules, see `can_be_lenient`.
 
     With `whole`, JSON lines come as objects for a mapping to look into.

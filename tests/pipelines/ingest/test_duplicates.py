@@ -16,10 +16,7 @@ from hypothesis import strategies as st
 
 from pipelines.engine.warehouse import Warehouse, open_warehouse
 from pipelines.ingest import IngestSummary, ingest_events, ingest_exposures, reading
-<<<<<<< HEAD
 from pipelines.ingest.contract import Contract
-=======
->>>>>>> main
 
 Write = Callable[..., Path]
 Contents = dict[str, list[tuple[Any, ...]]]
