@@ -1,6 +1,5 @@
 -- reject_rows: rows of the chunk that have a reason, unless the same text was refused before.
--- A reason of the chunk is its code, a bar, and its sentence.
--- Grain: one row per new refusal. Reads: chunk, rejected, batches. Parameters: batch_id, table_name, source.
+-- Grain: one row per new refusal. A reason of the chunk is its code, a bar, and its sentence. Reads: chunk, rejected, batches. Parameters: batch_id, table_name, source.
 INSERT INTO rejected
 SELECT $batch_id AS batch_id, $table_name AS table_name, row_number, reason, raw, NULL AS resolved_batch_id, code
 FROM (
