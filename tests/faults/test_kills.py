@@ -1,4 +1,4 @@
-"""SIGKILL at every call that changes a file: nothing lost, nothing doubled, and the next run ends like an undisturbed one."""
+"""SIGKILL at every call that changes a file: nothing lost or doubled, the next run ends as an undisturbed one."""
 
 from __future__ import annotations
 

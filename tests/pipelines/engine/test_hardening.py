@@ -158,7 +158,7 @@ def test_no_sql_reaches_beyond_the_warehouse(tmp_path: Path, outside: Path, read
     with open_warehouse(path, read_only=read_only) as warehouse:
         assert attack_all(warehouse.connection, outside) == []
         assert attack_all(warehouse.connection.cursor(), outside) == []
-    assert sorted(each.name for each in path.parent.iterdir()) == ["warehouse.duckdb"]
+    assert sorted(each.name for each in path.parent.iterdir() if each.suffix != ".queue") == ["warehouse.duckdb"]
 
 
 def test_the_attacks_do_work_on_a_plain_connection(outside: Path) -> None:
