@@ -27,6 +27,7 @@ from app.commands import (
     integrity,
     plan,
     power,
+    presets,
     reports,
     workspaces,
 )
@@ -80,6 +81,7 @@ for name, command in (
     ("power", power.power),
     ("plan", plan.plan),
     ("dashboard", dashboards.dashboard),
+    ("serve", dashboards.serve),
     ("collect", collecting.collect),
     ("doctor", diagnosis.doctor),
     ("fsck", integrity.fsck),
@@ -87,6 +89,7 @@ for name, command in (
 ):
     cli.command(name)(command)
 cli.add_typer(ingestion.group, name="ingest")
+cli.add_typer(presets.group, name="metrics")
 cli.add_typer(reports.group, name="report")
 cli.add_typer(auditing.group, name="audit")
 

@@ -7,18 +7,15 @@ from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
 MAIN = Path(__file__).with_name("main.py")
+DASHBOARD = Path(__file__).with_name("dashboard.py")
 
 SAFETY: tuple[tuple[str, str], ...] = (
-    ("server.address", LOOPBACK),  # the default listens on every interface
-    ("server.allowedHosts", LOOPBACK),  # refuses WebSockets of other host names: DNS rebinding
-    ("server.allowedHosts", "localhost"),
     ("server.headless", "true"),  # no browser of its own, no e-mail prompt
     ("server.fileWatcherType", "none"),
     ("server.enableXsrfProtection", "true"),
     ("server.enableStaticServing", "false"),
     ("server.enableAgentApi", "false"),
     ("browser.gatherUsageStats", "false"),  # the default phones home
-    ("browser.serverAddress", LOOPBACK),
     ("client.showErrorDetails", "none"),  # the default shows tracebacks to visitors
     ("client.showErrorLinks", "false"),  # no links to search engines
     ("client.toolbarMode", "viewer"),  # print and theme; no deploy button, no developer menu
@@ -48,18 +45,26 @@ THEME: tuple[tuple[str, str], ...] = (
 )
 
 
-def streamlit_arguments(*, port: int = 8501) -> list[str]:
+def streamlit_arguments(*, port: int = 8501, address: str = LOOPBACK, public_host: str | None = None) -> list[str]:
     """The command that serves the dashboard, ready for `os.execv(sys.executable, ...)`.
 
     Parameters
     ----------
-    port
-        TCP port on 127.0.0.1.
+    port, address
+        TCP port, and the address to listen on; `app.dashboard` refuses any but this machine where nobody signs in.
+    public_host
+        The host name browsers use, where it is another.
 
     Notes
     -----
     The workspace is passed in the environment (`RAMPWISE_WORKSPACE`), not as an argument: process lists are public.
     Flags outrank a visitor's own Streamlit configuration file, so the safety settings hold wherever it is started.
     """
-    flags = [f"--{name}={value}" for name, value in (*SAFETY, *THEME)]
-    return [sys.executable, "-m", "streamlit", "run", str(MAIN), f"--server.port={port}", *flags]
+    hosts = (LOOPBACK, "localhost", *(() if public_host is None else (public_host,)))
+    listening = [
+        ("server.address", address),  # the default listens on every interface
+        ("browser.serverAddress", public_host or LOOPBACK),
+        *(("server.allowedHosts", host) for host in dict.fromkeys(hosts)),  # other names' WebSockets: DNS rebinding
+    ]
+    flags = [f"--{name}={value}" for name, value in (*listening, *SAFETY, *THEME)]
+    return [sys.executable, "-m", "streamlit", "run", str(DASHBOARD), f"--server.port={port}", *flags]

@@ -13,6 +13,9 @@ from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from pipelines.access.confidential import Secret
+from pipelines.access.login import Login, find_login
+from pipelines.access.roles import Role
 from pipelines.errors import UsageError
 
 SETTINGS_FILE = "rampwise.toml"
@@ -124,6 +127,11 @@ class Workspace:
         return self.root / "data" / "state.sqlite"
 
     @property
+    def cookie_path(self) -> Path:
+        """The secret that sessions of the dashboard are signed with."""
+        return self.root / "data" / "cookie.secret"
+
+    @property
     def directories(self) -> tuple[Path, ...]:
         """Every folder a new workspace gets."""
         return (
@@ -162,7 +170,31 @@ class Settings(BaseSettings):
     largest_file: Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)] = 50.0
     """Gigabytes after decompression beyond which a file is refused unread."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8501
-    """Port of the dashboard, on 127.0.0.1."""
+    """Port of the dashboard."""
+    address: str = "127.0.0.1"
+    """Address the dashboard listens on; beyond this machine only where people sign in."""
+    public_url: str | None = None
+    """Where browsers reach the dashboard, for example "https://rampwise.example.org"."""
+    login_url: str | None = None
+    """Discovery document of the OpenID Connect provider with which people sign in; nobody has to where unset."""
+    login_client: str | None = None
+    """Our client id at that provider; its secret comes from RAMPWISE_LOGIN_SECRET or RAMPWISE_LOGIN_SECRET_FILE."""
+    login_scopes: str = "openid email profile"
+    """What we ask the provider to tell about people; some need "groups" too."""
+    roles: dict[str, Role] = {}
+    """Roles by e-mail address: viewer, analyst, editor or admin."""
+    group_roles: dict[str, Role] = {}
+    """Roles by group; the highest that somebody has counts."""
+    group_claim: str = "groups"
+    """Claim in which the provider tells somebody's groups."""
+    default_role: Role | None = None
+    """Role of people who signed in and whom neither list names; none, so no way in, where unset."""
+    trust_email: bool = False
+    """Whether an address counts that the provider does not call verified."""
+    webhook_private_hosts: list[str] = []
+    """Hosts whose webhooks may have private addresses; link-local ones are never called."""
+    session_hours: Annotated[float, Field(gt=0, le=720, allow_inf_nan=False)] = 12.0
+    """Hours after which people have to sign in again."""
 
     @classmethod
     def settings_customise_sources(
@@ -196,6 +228,18 @@ class Settings(BaseSettings):
         in_file = {} if workspace is None else read_settings_file(workspace.settings_path)
         return cls._merge(in_file, {name: value for name, value in options.items() if value is not None})
 
+    def login(self, workspace: Workspace) -> Login | None:
+        """How people sign in to the dashboard; raises what `pipelines.access.login.find_login` raises."""
+        return find_login(
+            address=self.address,
+            port=self.port,
+            public_url=self.public_url,
+            login_url=self.login_url,
+            login_client=self.login_client,
+            scopes=self.login_scopes,
+            cookie_file=workspace.cookie_path,
+        )
+
     @classmethod
     def _merge(cls, in_file: Mapping[str, Any], given: Mapping[str, Any]) -> Self:
         variables = {name.upper() for name, value in os.environ.items() if value}
@@ -206,15 +250,21 @@ class Settings(BaseSettings):
         except ValidationError as error:
             raise SettingsError(
                 tuple(
-                    (str(item["loc"][0]), item["input"], _words(item, in_environment))
+                    (".".join(map(str, item["loc"])), _shown(item), _words(item, in_environment))
                     for item in error.errors(include_url=False)
                 )
             ) from error
 
 
+def _shown(error: ErrorDetails) -> object:
+    """The wrong value, unless its name says that it is a secret which does not belong here."""
+    secret = any(word in str(error["loc"][0]).lower() for word in ("secret", "password", "token", "key"))
+    return Secret("") if secret else error["input"]
+
+
 def _words(error: ErrorDetails, in_environment: Collection[str]) -> str:
     if error["type"] == "extra_forbidden":
-        return f"is not a setting; there are {', '.join(Settings.model_fields)}"
+        return f"is not a setting; there are {', '.join(Settings.model_fields)}. Secrets come from the environment"
     name = str(error["loc"][0])
     place = f" (from the environment, RAMPWISE_{name.upper()})" if name in in_environment else ""
     message = error["msg"][:1].lower() + error["msg"][1:]
@@ -237,6 +287,21 @@ def read_settings_file(path: Path) -> dict[str, Any]:
         raise SettingsError((("", None, f"{path.name} is not valid TOML: {error}"),)) from error
 
 
+_EXAMPLES = {
+    "memory_limit": '"2GB"',
+    "threads": "4",
+    "temp_limit": '"20GB"',
+    "public_url": '"https://rampwise.example.org"',
+    "login_url": '"https://login.example.org/.well-known/openid-configuration"',
+    "login_client": '"rampwise"',
+    "default_role": '"viewer"',
+}
+
+
+def _as_toml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else str(value)
+
+
 def settings_template() -> str:
     """A `rampwise.toml` that names every setting, each commented out with its default."""
     lines = [
@@ -244,9 +309,8 @@ def settings_template() -> str:
         "# Settings of this workspace. Order: option > RAMPWISE_* environment > this file > default.",
         "",
     ]
-    examples = {"memory_limit": '"2GB"', "threads": "4", "temp_limit": '"20GB"'}
     for name, field in Settings.model_fields.items():
-        lines += [f"# {field.description}", f"# {name} = {examples.get(name, field.default)}", ""]
+        lines += [f"# {field.description}", f"# {name} = {_EXAMPLES.get(name) or _as_toml(field.default)}", ""]
     return "\n".join(lines)
 
 

@@ -36,6 +36,7 @@ def analyze(
     """Analyse experiments from the warehouse and store one snapshot each; print the decisions."""
     from pipelines.access.actors import local_actor
     from pipelines.analysis import analyse
+    from pipelines.analysis.unseen import definition_warnings
     from pipelines.definitions.loader import load_definitions
     from pipelines.store.state import State
 
@@ -48,6 +49,8 @@ def analyze(
     with State(workspace.state_path) as state:
         previous = state.latest_of(names or sorted(definitions.experiments))
         with opened_warehouse(workspace, read_only=True) as warehouse:
+            for warning in definition_warnings(definitions, names, warehouse=warehouse):
+                say(f"Warning: {warning.line()}")
             snapshots = analyse(warehouse, definitions, names, now=datetime.now(UTC), previous=previous)
         for snapshot in snapshots:
             state.save(snapshot, actor=actor)

@@ -33,6 +33,7 @@ class Finding:
 
 def doctor(context: typer.Context, output: Output = OutputFormat.TEXT) -> None:
     """Look at versions, settings, definitions and databases, and say what is wrong. Exit code 1 if something is."""
+    from app.commands.safety import safety
     from pipelines.config import WorkspaceError
 
     findings = [*_installation()]
@@ -41,7 +42,8 @@ def doctor(context: typer.Context, output: Output = OutputFormat.TEXT) -> None:
     except WorkspaceError as error:
         findings.append(Finding(check="workspace", state="failed", message=str(error)))
     else:
-        findings += [*_definitions(workspace), *_warehouse(workspace), *_state(workspace), *_storage(workspace)]
+        findings += [*_definitions(workspace), *_warehouse(workspace), *_state(workspace)]
+        findings += [*_storage(workspace), *safety(workspace)]
     failed = any(finding.state == "failed" for finding in findings)
     if output is OutputFormat.JSON:
         emit_json({"healthy": not failed, "findings": [asdict(finding) for finding in findings]})

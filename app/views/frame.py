@@ -8,7 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.views import calculator, experiment, experiments
+from app.views import calculator, experiment, experiments, gate
 from app.views.panel import panel
 from pipelines.config import WorkspaceError
 from pipelines.errors import PipelineError
@@ -28,6 +28,8 @@ def run() -> None:
     )
     st.logo(str(_HERE / "logo.svg"), size="large")
     st.html(_HERE / "page.css")
+    if not gate.admitted():
+        return
 
     def show_experiment() -> None:
         _guarded(lambda: experiment.show(all_experiments=list_page))
@@ -44,6 +46,7 @@ def run() -> None:
     calculator_page = st.Page(show_calculator, title="Sample size", url_path="sample-size")
     page = st.navigation({"Results": [list_page, experiment_page], "Planning": [calculator_page]})
     st.set_page_config(page_title=f"{page.title} · rampwise")
+    gate.show_who()
     page.run()
 
 

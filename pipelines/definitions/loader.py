@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from pipelines.definitions.consistency import (
     report_mistakes,
 )
 from pipelines.definitions.experiments import Experiment
+from pipelines.definitions.measurable import covariate_mistakes, metric_mistakes
 from pipelines.definitions.metrics import Metric, metric_kinds
 from pipelines.definitions.problems import (
     DefinitionError,
@@ -31,12 +32,14 @@ from pipelines.definitions.problems import (
     toml_path,
 )
 from pipelines.definitions.reports import ReportSchedule
+from pipelines.definitions.rollout_references import rollout_metrics, rollouts_mistakes
+from pipelines.definitions.rollouts import Rollout
 from pipelines.errors import UsageError
 
 METRIC_KINDS = metric_kinds()
 _METRIC: TypeAdapter[Metric] = TypeAdapter(Metric)
-_Model = TypeVar("_Model", Experiment, ReportSchedule)
-FOLDERS = ("metrics", "experiments", "reports")
+_Model = TypeVar("_Model", Experiment, ReportSchedule, Rollout)
+FOLDERS = ("metrics", "experiments", "rollouts", "reports")
 
 
 class UnknownNameError(UsageError):
@@ -65,6 +68,19 @@ class Definitions:
     metrics: dict[str, Metric]
     experiments: dict[str, Experiment]
     reports: dict[str, ReportSchedule]
+    rollouts: dict[str, Rollout] = field(default_factory=dict)
+
+    def rollout(self, name: str) -> Rollout:
+        """The rollout called `name`.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is none; it names the nearest.
+        """
+        if name not in self.rollouts:
+            raise UnknownNameError("rollout", name, self.rollouts)
+        return self.rollouts[name]
 
     def experiment(self, name: str) -> Experiment:
         """The experiment called `name`.
@@ -80,13 +96,22 @@ class Definitions:
 
     def summary(self) -> str:
         """How many there are of each, for example ``"4 metrics, 1 experiment, 1 report"``."""
-        counts = (("metric", self.metrics), ("experiment", self.experiments), ("report", self.reports))
+        counts: list[tuple[str, Sized]] = [
+            ("metric", self.metrics),
+            ("experiment", self.experiments),
+            ("report", self.reports),
+        ]
+        if self.rollouts:
+            counts.append(("rollout", self.rollouts))
         return ", ".join(f"{len(found)} {word}{'' if len(found) == 1 else 's'}" for word, found in counts)
 
     @property
     def variants(self) -> dict[str, frozenset[str]]:
-        """The variants of every experiment: what an exposure may name."""
-        return {
+        """The variants of every experiment and rollout: what an exposure may name."""
+        rollouts = {
+            name: frozenset(("off", *(arm.name for arm in rollout.all_arms))) for name, rollout in self.rollouts.items()
+        }
+        return rollouts | {
             name: frozenset(variant.name for variant in experiment.variants)
             for name, experiment in self.experiments.items()
         }
@@ -153,10 +178,13 @@ def _read(root: Path) -> tuple[Definitions, list[Problem]]:
         problems += map(file.problem, mistakes)
         if metric is not None:
             metrics[file.name] = metric
+    for file in files["metrics"]:
+        if file.name in metrics:
+            problems += map(file.problem, covariate_mistakes(metrics[file.name], metrics, metric_names))
     for file in files["experiments"]:
         experiment, mistakes = _validated(Experiment, file.table, experiment_mistakes)
         unknown = _unknown(metric_references(file.table), metric_names, "metrics")
-        problems += map(file.problem, (*mistakes, *unknown))
+        problems += map(file.problem, (*mistakes, *unknown, *metric_mistakes(file.table, metrics)))
         if experiment is not None:
             experiments[file.name] = experiment
     for file in files["reports"]:
@@ -165,8 +193,29 @@ def _read(root: Path) -> tuple[Definitions, list[Problem]]:
         problems += map(file.problem, (*mistakes, *unknown))
         if report is not None:
             reports[file.name] = report
+    rollouts = _rollouts(files["rollouts"], metric_names, experiment_names, problems)
     problems.sort(key=lambda problem: (FOLDERS.index(problem.file.split("/", 1)[0]), problem.file))
-    return Definitions(metrics=metrics, experiments=experiments, reports=reports), problems
+    return Definitions(metrics=metrics, experiments=experiments, reports=reports, rollouts=rollouts), problems
+
+
+def _rollouts(
+    files: list[_File], metric_names: list[str], experiment_names: list[str], problems: list[Problem]
+) -> dict[str, Rollout]:
+    """Rollouts that are sound, each by itself; what is wrong with one, or between them, is a problem."""
+    rollouts: dict[str, Rollout] = {}
+    by_name = {file.name: file for file in files}
+    for file in files:
+        rollout, mistakes = _validated(Rollout, file.table, lambda _: iter(()))
+        unknown = _unknown(rollout_metrics(file.table), metric_names, "metrics")
+        problems += map(file.problem, (*mistakes, *unknown))
+        if file.name in experiment_names:
+            message = "is the name of an experiment too: exposures could not tell them apart"
+            problems.append(file.problem(Mistake(location=("name",), value=file.name, message=message)))
+        if rollout is not None:
+            rollouts[file.name] = rollout
+    for name, mistake in rollouts_mistakes({file.name: file.table for file in files}):
+        problems.append(by_name[name].problem(mistake))
+    return rollouts
 
 
 def _files(root: Path, folder: str, problems: list[Problem]) -> Iterator[_File]:
@@ -236,15 +285,14 @@ def _validated(
     try:
         return model.model_validate(table), []
     except ValidationError as error:
-        fields = [item for item in error.errors(include_url=False) if item["loc"]]
+        found = error.errors(include_url=False)
+        fields = [item for item in found if item["loc"] or item["type"] == "contradiction"]
     mistakes = list(field_mistakes(fields, model))
     blamed: set[tuple[str | int | None, ...]] = {mistake.location for mistake in mistakes} | {
         (mistake.nearest,) for mistake in mistakes
     }
     empty_roles = {("success",), ("guardrails",)} & blamed  # then the file as a whole is not to blame
-    mistakes += [
-        found for found in check(table) if found.location not in blamed and (found.location or not empty_roles)
-    ]
+    mistakes += [each for each in check(table) if each.location not in blamed and (each.location or not empty_roles)]
     return None, mistakes
 
 

@@ -13,9 +13,10 @@ from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.mappings.mapping import Mapping
 from pipelines.definitions.metrics import Metric
 from pipelines.definitions.reports import ReportSchedule
+from pipelines.definitions.rollouts import Rollout
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-KINDS = ("metric", "experiment", "report", "mapping", "settings")
+KINDS = ("metric", "experiment", "report", "rollout", "mapping", "settings")
 
 
 def editor_schema(kind: str) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def editor_schema(kind: str) -> dict[str, Any]:
     Parameters
     ----------
     kind
-        ``"metric"``, ``"experiment"``, ``"report"``, ``"mapping"`` or ``"settings"``.
+        ``"metric"``, ``"experiment"``, ``"report"``, ``"rollout"``, ``"mapping"`` or ``"settings"``.
 
     Notes
     -----
@@ -34,6 +35,7 @@ def editor_schema(kind: str) -> dict[str, Any]:
         "metric": TypeAdapter(Metric),
         "experiment": TypeAdapter(Experiment),
         "report": TypeAdapter(ReportSchedule),
+        "rollout": TypeAdapter(Rollout),
         "mapping": TypeAdapter(Mapping),
         "settings": TypeAdapter(Settings),
     }

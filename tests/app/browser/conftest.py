@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
 
 from app.server import LOOPBACK, streamlit_arguments
 from pipelines.demo import build_demo
@@ -51,8 +51,9 @@ class Visit:
     def settle(self) -> None:
         """Wait for a panel, and until the script has finished."""
         self.page.locator(".rw > *").first.wait_for()
-        self.page.wait_for_function("!document.querySelector('[data-testid=stStatusWidget]')")
-        self.page.wait_for_function("!document.querySelector('[data-stale=true]')")
+        # No wait_for_function: it evaluates text inside the page, which the page's policy forbids.
+        expect(self.page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=30_000)
+        expect(self.page.locator("[data-stale=true]")).to_have_count(0, timeout=30_000)
 
     def _requested(self, request: Request) -> None:
         parts = urlsplit(request.url)

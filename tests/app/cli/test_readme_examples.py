@@ -10,9 +10,9 @@ README = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding=
 
 def test_the_definitions_in_the_readme_are_valid(team):
     shown = re.findall(r"```toml\n# ((?:metrics|experiments|reports)/\w+\.toml).*?\n(.*?)```", README, re.DOTALL)
-    assert [name.split("/")[0] for name, _ in shown] == ["metrics", "experiments", "reports"]
+    assert [name.split("/")[0] for name, _ in shown] == ["metrics", "metrics", "experiments", "reports"]
     for name, text in shown:
-        assert (team / name).exists(), "the README shows one of the examples"
+        assert name == "metrics/big_orders.toml" or (team / name).exists(), "the README shows one of the examples"
         (team / name).write_text(text, encoding="utf-8")
     assert find_problems(team) == ()
 

@@ -77,7 +77,11 @@ def test_validate_prints_every_mistake_and_exits_with_2(rampwise, team):
 
 
 def test_validate_prints_the_same_as_json(rampwise, team):
-    assert json.loads(rampwise("-w", team, "validate", "-o", "json").stdout) == {"valid": True, "problems": []}
+    assert json.loads(rampwise("-w", team, "validate", "-o", "json").stdout) == {
+        "valid": True,
+        "problems": [],
+        "warnings": [],
+    }
     break_two_files(team)
     result = rampwise("-w", team, "validate", "--output", "json")
     found = json.loads(result.stdout)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from streamlit.config import set_option
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
@@ -231,6 +232,14 @@ def made() -> dict[str, Snapshot]:
 def _main_module(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page becomes `__main__` while it runs; left there, processes that later tests spawn would run it again."""
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+
+
+@pytest.fixture(autouse=True)
+def _on_this_machine() -> Iterator[None]:
+    """Pages are shown as `rampwise dashboard` serves them: on this machine only."""
+    set_option("server.address", server.LOOPBACK)
+    yield
+    set_option("server.address", None)
 
 
 @pytest.fixture
