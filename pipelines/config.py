@@ -31,13 +31,7 @@ outbox/
 
 
 class WorkspaceError(UsageError):
-    """A folder is not a workspace, or cannot become one.
-
-    Attributes
-    ----------
-    path
-        The folder.
-    """
+    """A folder is not a workspace, or cannot become one; `path` is the folder."""
 
     def __init__(self, path: Path, message: str) -> None:
         self.path = path

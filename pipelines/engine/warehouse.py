@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -103,6 +104,8 @@ def open_warehouse(
     started = time.monotonic()
     with take_turn(path, exclusive=not read_only, wait_seconds=wait_seconds):
         left = max(wait_seconds - (time.monotonic() - started), 0)
+        if not read_only and not path.exists():
+            _create(path, config)
         connection = _connect(path, read_only=read_only, wait_seconds=left, config=config)
         try:
             with _naming_damage(path):
@@ -113,6 +116,32 @@ def open_warehouse(
                 yield Warehouse(path=path, connection=connection)
         finally:
             connection.close()
+
+
+def _create(path: Path, config: Configuration) -> None:
+    """Make the file with its tables under another name first: a crash on the way leaves no half of a warehouse."""
+    for rest in path.parent.glob(f".{path.name}.*.new*"):  # of those who died while they did this
+        rest.unlink(missing_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.new")
+    try:
+        with duckdb.connect(draft, config=config) as connection:
+            _prepare(connection, draft, read_only=False)
+        with suppress(FileExistsError):  # another thread was first
+            path.hardlink_to(draft)
+        sync_folder(path.parent)
+    except duckdb.IOException as error:
+        raise WarehouseUnavailableError(path, str(error).partition("\n")[0]) from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until a folder's names are on disk: without it a file may be there and its name not."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

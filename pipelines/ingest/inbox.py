@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.engine.queries import read_sql
-from pipelines.engine.warehouse import Warehouse
+from pipelines.engine.warehouse import Warehouse, sync_folder
 from pipelines.ingest.chunks import KINDS, Kind
 from pipelines.ingest.contract import Contract
 from pipelines.ingest.errors import SourceError, TooManyRefusalsError
-from pipelines.ingest.journal import sync_folder
 from pipelines.ingest.landing import landed_files
 from pipelines.ingest.lease import take_lease
 from pipelines.ingest.load import DEFAULT_SOURCE, load

@@ -20,6 +20,7 @@ from typing import Any, Self
 
 import duckdb
 
+from pipelines.engine.warehouse import sync_folder
 from pipelines.ingest.errors import LostBatchesError
 
 TAIL = 1_000_000
@@ -177,12 +178,3 @@ def parse(content: bytes) -> Lines:
             entry = Entry.from_values(values)
             lines.entries[entry.batch_id] = entry
     return lines
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until a folder's names are on disk: without it a file may be there and its name not."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

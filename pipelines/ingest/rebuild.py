@@ -11,11 +11,11 @@ from pathlib import Path
 from pipelines.definitions.mappings.mapping import Mapping as Definition
 from pipelines.engine.errors import WarehouseError
 from pipelines.engine.queries import read_sql
-from pipelines.engine.warehouse import Warehouse
+from pipelines.engine.warehouse import Warehouse, sync_folder
 from pipelines.ingest.chunks import KINDS
 from pipelines.ingest.contract import Contract
 from pipelines.ingest.errors import DamagedLandingError, IngestError
-from pipelines.ingest.journal import Entry, Journal, parse, sync_folder
+from pipelines.ingest.journal import Entry, Journal, parse
 from pipelines.ingest.landing import CONTRACTS, is_sound, landed_files
 from pipelines.ingest.lease import take_lease
 from pipelines.ingest.load import load
