@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo-workspace
 PORT ?= 8501
 
-.PHONY: demo test test-long lint format environment constraints bench clean
+.PHONY: demo test test-long lint format environment constraints audit bench clean
 
 environment: $(VENV)/.installed
 
@@ -51,6 +51,13 @@ constraints:
 	$(VENV)-constraints/bin/python -m pip install --quiet --disable-pip-version-check ".[dev,collector,bench]" "hatchling>=1.27" editables
 	$(VENV)-constraints/bin/python -m pip freeze --exclude rampwise | grep -E '^[A-Za-z0-9_.-]+==' > constraints.txt
 	rm -rf $(VENV)-constraints
+
+# Known vulnerabilities of every pinned version; fails on a finding, and where the index cannot tell about one.
+audit:
+	rm -rf $(VENV)-audit && $(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(VENV)-audit/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
+	rm -rf $(VENV)-audit
 
 clean:
 	rm -rf $(VENV) $(DEMO) dist build

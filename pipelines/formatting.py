@@ -20,6 +20,7 @@ MAXIMUM_DECIMALS = 8
 SCIENTIFIC_FROM = 1e12
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029")
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -226,6 +227,15 @@ def in_one_line(text: str) -> str:
     They could otherwise move the cursor, hide what follows or show a name backwards.
     """
     return "".join(_escape(letter) if _hidden(letter) else letter for letter in text)
+
+
+def for_terminal(text: str) -> str:
+    """A text of several lines in which nothing can move the cursor, ring, or turn the direction of what follows."""
+    return "".join(_escape(letter) if _moves(letter) else letter for letter in text)
+
+
+def _moves(letter: str) -> bool:
+    return letter in _TURNING or (unicodedata.category(letter) == "Cc" and letter not in "\n\t")
 
 
 def _hidden(letter: str) -> bool:

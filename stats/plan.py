@@ -66,6 +66,13 @@ class Plan:
         open end (which cannot overrun).
     spending
         How a group-sequential design spends alpha over its looks.
+    futility
+        How a group-sequential design spends beta, ``1 - power`` of a comparison, on giving a success metric up before
+        the end because it will hardly be found to change; None never gives up. Guardrails have no futility bounds.
+    binding
+        Whether the critical values count on stopping for futility. If so, an experiment that was given up stays given
+        up, and its intervals are exact for no effect but cover other effects a little less often. Non-binding (the
+        default) keeps alpha and coverage even if the experiment goes on.
 
     Raises
     ------
@@ -99,6 +106,8 @@ class Plan:
     units: float | None = None
     reserve: float | None = None
     spending: Spending = Spending()  # noqa: RUF009 - frozen
+    futility: Spending | None = None
+    binding: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be kept, with the field and the reason."""
@@ -165,12 +174,15 @@ class Plan:
     def canonical(self) -> dict[str, Content]:
         """Everything that was decided, as plain values in a fixed order: what a hash of the plan is taken over.
 
-        Defaults that depend on other fields are resolved, so that writing a default out changes nothing.
+        Defaults that depend on other fields are resolved, so that writing a default out changes nothing. Futility
+        appears only where it is planned.
         """
         content = {field.name: plain(getattr(self, field.name)) for field in fields(self)}
         content["design"] = self.resolved_design.value
         content["looks"] = plain(self.planned_looks)
         content["reserve"] = float(self.kept_back)
+        if self.futility is None:
+            del content["futility"], content["binding"]
         return content
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from stats.group_sequential.design import GroupSequentialDesign
 from stats.group_sequential.monitoring import monitor
 from stats.plan import Plan
 from stats.plan_checks import LEAST_GAP
-from stats.plan_design import Schedule, design_cost
+from stats.plan_design import Schedule, design_cost, spending_at
 from stats.plan_parts import Design
 from stats.sequential.effects import Clock, NormalMixture
 from stats.sequential.mixture import mixture_critical
@@ -34,6 +34,8 @@ class LookBounds:
     validity: tuple[Design, ...]
     judged: BoolArray
     reasons: tuple[str, ...]
+    futility: FloatArray
+    """Give up where ``|Z|`` is at most this, shape ``(looks,)``; ``-inf`` where never."""
     planned: int
     """How many of the looks the plan covers; those after them live on the reserve."""
 
@@ -84,8 +86,8 @@ def look_bounds(
         Units over all arms at the looks; needed where the plan counts units.
     planned_information
         Information at the planned end, in the unit of `information`, fixed before the first look: see
-        `information_needed`. It tunes always-valid intervals; needed for them (and for looks after the end) where
-        the plan counts no units.
+        `information_needed`. It tunes always-valid intervals and says what effect futility gives up on; needed for
+        them (and for looks after the end) where the plan counts no units.
 
     Raises
     ------
@@ -108,14 +110,18 @@ def look_bounds(
     design, level = plan.resolved_design, plan.level(role)
     if design is Design.ALWAYS_VALID:
         critical = _sequence(plan, level, told, entered, planned_information)
-        return _bounds(critical, [design] * at.size, np.isfinite(critical), [""] * at.size, at.size)
+        return _bounds(critical, [design] * at.size, np.isfinite(critical), [""] * at.size, _none(at.size), at.size)
     progress = plan_progress(plan, at, entered)
     planned = int(np.argmax(progress >= 1.0)) + 1 if (progress >= 1.0).any() else at.size
     spent = level * (1.0 - plan.kept_back)
+    futility = _none(at.size)
     if design is Design.FIXED:
         critical, reasons = _single(plan, spent, progress[:planned])
     else:
-        critical, reasons = spending_bounds(plan, spent, told[:planned], progress[:planned])
+        drift = futility_drift(plan, role, told, entered, planned_information)
+        critical, futility[:planned], reasons = spending_bounds(
+            plan, spent, told[:planned], progress[:planned], drift=drift
+        )
     validity: list[Design] = [design] * planned
     if planned < at.size:
         late = at.size - planned
@@ -130,7 +136,27 @@ def look_bounds(
             validity += [design] * late
             reasons += ["the planned end has passed and nothing of alpha was kept for later looks"] * late
     judged = np.isfinite(critical) & np.array([not reason for reason in reasons])
-    return _bounds(critical, validity, judged, reasons, planned)
+    return _bounds(critical, validity, judged, reasons, futility, planned)
+
+
+def _none(looks: int) -> FloatArray:
+    return np.full(looks, -np.inf)
+
+
+def futility_drift(
+    plan: Plan, role: str, information: FloatArray, units: FloatArray | None, planned: float | None
+) -> float | None:
+    """Expected Z per root of information under the effect planned for; None where the plan never gives up."""
+    if plan.futility is None or role != "success":
+        return None
+    if planned is None:
+        if plan.units is None or units is None or not units[0] > 0:
+            raise OutOfRangeError(
+                "planned_information", planned, "given: futility gives up on the effect that was planned for"
+            )
+        # The rate of the first look: fixed from then on, so that its bound never changes.
+        planned = float(information[0] / units[0]) * plan.units
+    return design_cost(plan, role).drift / float(np.sqrt(planned))
 
 
 def check_days(days: npt.ArrayLike) -> FloatArray:
@@ -167,11 +193,12 @@ def _single(plan: Plan, alpha: float, progress: FloatArray) -> tuple[FloatArray,
 
 
 def spending_bounds(
-    plan: Plan, alpha: float, information: FloatArray, progress: FloatArray
-) -> tuple[FloatArray, list[str]]:
-    """Group-sequential critical values of the looks so far at a level, and why a look without one has none."""
-    design, at, maximum, final = _monitored(plan, alpha, information, progress)
-    boundary = monitor(design, at, maximum_information=maximum, final=final)
+    plan: Plan, alpha: float, information: FloatArray, progress: FloatArray, *, drift: float | None = None
+) -> tuple[FloatArray, FloatArray, list[str]]:
+    """Group-sequential critical values and futility bounds so far at a level, and why a look without one has none."""
+    design, at, maximum, final = _monitored(plan, alpha, information, progress, futile=drift is not None)
+    whole = None if drift is None else drift * float(np.sqrt(maximum))
+    boundary = monitor(design, at, maximum_information=maximum, final=final, drift=whole)
     words = {
         LookStatus.TESTED: "",
         LookStatus.NOTHING_TO_SPEND: "it is too early: nothing of alpha may be spent yet",
@@ -179,11 +206,11 @@ def spending_bounds(
         LookStatus.AFTER_THE_END: "the planned end has passed",
     }
     reasons = ["" if np.isfinite(c) else words[s] for c, s in zip(boundary.upper, boundary.status, strict=True)]
-    return boundary.upper, reasons
+    return boundary.upper, boundary.futility, reasons
 
 
 def _monitored(
-    plan: Plan, alpha: float, information: FloatArray, progress: FloatArray
+    plan: Plan, alpha: float, information: FloatArray, progress: FloatArray, *, futile: bool
 ) -> tuple[GroupSequentialDesign, FloatArray, float, bool]:
     """A design whose spending function of the information is the plan's function of its progress."""
     final = bool(progress[-1] >= 1.0)
@@ -191,13 +218,21 @@ def _monitored(
     # Any maximum gives the same bounds, as long as it is not reached before the end: only ratios count.
     maximum = float(at[-1]) / (NEARLY if final else min(float(progress[-1]), NEARLY))
     rates = at / maximum
-    shares = np.clip(plan.spending.spent(progress, alpha) / alpha, 0.0, 1.0)
     # A look that adds no information spends nothing; what it might have spent is left to the next one.
     first = np.concatenate([[True], np.diff(rates) > 0])
-    rows = [(float(rate), float(share)) for rate, share in zip(rates[first], shares[first], strict=True) if rate < 1.0]
-    table = replace(plan.spending, family="table", parameter=None, table=(*rows, (1.0, 1.0)))
+    power = plan.error_rates.power_each if futile else NEARLY
+    futility = None
+    if futile and plan.futility is not None:
+        futility = spending_at(plan.futility, rates[first], progress[first], 1.0 - power, sides="one-sided")
     return (
-        GroupSequentialDesign(information_rates=(1.0,), alpha=alpha, power=NEARLY, efficacy=table),
+        GroupSequentialDesign(
+            information_rates=(1.0,),
+            alpha=alpha,
+            power=power,
+            efficacy=spending_at(plan.spending, rates[first], progress[first], alpha),
+            futility=futility,
+            binding=futile and plan.binding,
+        ),
         at,
         maximum,
         final,
@@ -224,7 +259,12 @@ def mixture_ratio(
 
 
 def _bounds(
-    critical: FloatArray, validity: Sequence[Design], judged: BoolArray, reasons: Sequence[str], planned: int
+    critical: FloatArray,
+    validity: Sequence[Design],
+    judged: BoolArray,
+    reasons: Sequence[str],
+    futility: FloatArray,
+    planned: int,
 ) -> LookBounds:
     return LookBounds(
         critical=critical,
@@ -232,5 +272,6 @@ def _bounds(
         validity=tuple(validity),
         judged=judged,
         reasons=tuple(reasons),
+        futility=futility,
         planned=planned,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from stats.group_sequential.spending import Spending
 from stats.plan_parts import Design, Guardrail, PlanError, SuccessMetric
 from stats.verdicts import DIRECTIONS
 
@@ -121,6 +122,7 @@ def _check_design(plan: Plan) -> None:
             plan.looks,
             "a fixed design is judged once, at its end; choose group_sequential (or auto) to look before",
         )
+    _check_futility(plan)
     if plan.reserve is None:
         return
     if not (_number(plan.reserve) and 0.0 <= plan.reserve < 1.0):
@@ -129,3 +131,22 @@ def _check_design(plan: Plan) -> None:
         raise PlanError(
             "reserve", plan.reserve, "an always-valid design holds at any time and cannot overrun: leave it out"
         )
+
+
+def _check_futility(plan: Plan) -> None:
+    if plan.futility is None:
+        if plan.binding:
+            raise PlanError("binding", plan.binding, "only futility bounds bind, and the plan has none: set futility")
+        return
+    if not isinstance(plan.futility, Spending):
+        raise PlanError("futility", plan.futility, "how beta is spent is a Spending function")
+    if not isinstance(plan.binding, bool):
+        raise PlanError("binding", plan.binding, "must be true or false")
+    if plan.resolved_design is not Design.GROUP_SEQUENTIAL:
+        raise PlanError(
+            "futility",
+            plan.futility.family,
+            f"a {plan.resolved_design.value} design has no looks at which to give up; group_sequential has",
+        )
+    if not plan.success:
+        raise PlanError("futility", plan.futility.family, "only success metrics are given up, and the plan has none")

@@ -117,17 +117,41 @@ def design_cost(plan: Plan, role: str = "success", *, when: Schedule | None = No
     """
     looks = schedule(plan) if when is None else when
     return _cost(
-        plan.resolved_design, plan.level(role), plan.kept_back, plan.error_rates.power_each, plan.spending, looks
+        plan.resolved_design,
+        plan.level(role) * (1.0 - plan.kept_back),
+        fixed_drift(plan.level(role), plan.error_rates.power_each, "two-sided"),
+        plan.error_rates.power_each,
+        plan.spending,
+        plan.futility if role == "success" else None,
+        plan.binding,
+        looks,
     )
 
 
 @lru_cache(maxsize=256)
 def _cost(
-    design: Design, level: float, reserve: float, power: float, spending: Spending, looks: Schedule
+    design: Design,
+    alpha: float,
+    single: float,
+    power: float,
+    spending: Spending,
+    futility: Spending | None,
+    binding: bool,  # noqa: FBT001 - private
+    looks: Schedule,
 ) -> DesignCost:
-    single = fixed_drift(level, power, "two-sided")
-    boundary = planned_boundary(design, level * (1.0 - reserve), spending, looks)
-    drift = drift_for_power(boundary, power)
+    if futility is None:
+        boundary = planned_boundary(design, alpha, spending, looks)
+        drift = drift_for_power(boundary, power)
+    else:
+        properties = GroupSequentialDesign(
+            information_rates=looks.rates,
+            alpha=alpha,
+            power=power,
+            efficacy=_by_rates(spending, looks, alpha, "two-sided"),
+            futility=_by_rates(futility, looks, 1.0 - power, "one-sided"),
+            binding=binding,
+        ).properties()
+        boundary, drift = properties.boundary, properties.drift
     found = operating_characteristics(boundary, drift=np.array([0.0, drift]))
     inflation = (drift / single) ** 2
     expected = found.expected_information * inflation
@@ -155,14 +179,21 @@ def planned_boundary(design: Design, alpha: float, spending: Spending, looks: Sc
     if design is Design.FIXED:
         return Boundary.of([1.0], -special.ndtri(alpha / 2.0))
     if design is Design.GROUP_SEQUENTIAL:
-        by_rates = looks.rates == looks.progress
-        function = spending if by_rates else spending_at(spending, rates, np.array(looks.progress), alpha)
+        function = _by_rates(spending, looks, alpha, "two-sided")
         return GroupSequentialDesign(information_rates=looks.rates, alpha=alpha, efficacy=function).boundary()
     # Narrowest at the last look: the mixture is tuned to the information planned for it.
     return Boundary.of(rates, mixture_critical(rates * best_ratio(alpha), alpha=alpha))
 
 
-def spending_at(spending: Spending, rates: FloatArray, progress: FloatArray, alpha: float) -> Spending:
+def _by_rates(spending: Spending, looks: Schedule, total: float, sides: str) -> Spending:
+    if looks.rates == looks.progress:
+        return spending
+    return spending_at(spending, np.array(looks.rates), np.array(looks.progress), total, sides=sides)
+
+
+def spending_at(
+    spending: Spending, rates: FloatArray, progress: FloatArray, total: float, *, sides: str = "two-sided"
+) -> Spending:
     """A spending function of the information that spends, at these looks, what `spending` allows by their progress.
 
     Notes
@@ -170,7 +201,7 @@ def spending_at(spending: Spending, rates: FloatArray, progress: FloatArray, alp
     Alpha may be spent by any clock that the data do not move, while the critical values follow the information:
     Lan and DeMets (1989), Biometrics 45:1017-1020.
     """
-    shares = np.clip(spending.spent(progress, alpha) / alpha, 0.0, 1.0)
+    shares = np.clip(spending.spent(progress, total, sides) / total, 0.0, 1.0)
     rows = [(float(rate), float(share)) for rate, share in zip(rates, shares, strict=True)]
     rows = [row for row in rows if row[0] < 1.0]
     return Spending(family="table", table=(*rows, (1.0, 1.0)))
@@ -226,7 +257,8 @@ def choose_design(plan: Plan, enrolment: Enrolment | None = None) -> DesignChoic
             f"single look, {average}."
         )
     else:
-        other = design_cost(replace(plan, design=Design.ALWAYS_VALID, reserve=None), _first_role(plan), when=when)
+        always = replace(plan, design=Design.ALWAYS_VALID, reserve=None, futility=None, binding=False)
+        other = design_cost(always, _first_role(plan), when=when)
         reason = (
             f"{chosen} results are read {len(when.days)} times up to a planned end. That needs at most "
             f"{_more(cost.inflation)} units than a single look there, and {average}; an always-valid design would need "

@@ -8,14 +8,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from stats.brent import uniroot
 from stats.effect import Effect
 from stats.errors import OutOfRangeError
+from stats.group_sequential.monitoring import smallest_level
 from stats.plan import Plan
 from stats.plan_bounds import (
     NEARLY,
     LookBounds,
     check_days,
+    futility_drift,
     look_bounds,
     mixture_ratio,
     plan_progress,
@@ -58,6 +59,9 @@ class PlannedLooks:
         Two-sided level of the comparison over the whole plan.
     status
         `Status` per look.
+    futile
+        Whether the plan gives the metric up at this look: the effect planned for will hardly be found. Where futility
+        is binding, every later look is given up too, and not judged.
     """
 
     days: FloatArray
@@ -72,6 +76,7 @@ class PlannedLooks:
     p_value: float
     level: float
     status: StatusArray
+    futile: BoolArray
 
 
 def planned_looks(
@@ -144,6 +149,9 @@ class _Held:
     low: FloatArray
     high: FloatArray
     bounds: LookBounds
+    judged: BoolArray
+    reasons: tuple[str, ...]
+    futile: BoolArray
     p_value: float
 
 
@@ -159,8 +167,16 @@ def _held(looks: _Looks, value: FloatArray, se: FloatArray, df: FloatArray) -> _
     tail = special.ndtr(-bounds.critical)
     reach = np.where(tail > 0, t_quantile(np.where(tail > 0, tail, 0.25), df), np.inf) * se
     low, high = _cut(value - reach, value + reach, bounds)
-    p = looks.p_value(bounds, value / se, df) if bounds.judged[-1] else float("nan")
-    return _Held(low=low, high=high, bounds=bounds, p_value=p)
+    inside = np.where(bounds.futility > 0, t_quantile(special.ndtr(-np.maximum(bounds.futility, 0.0)), df), -np.inf)
+    futile, judged, reasons = np.abs(value / se) <= inside, bounds.judged, bounds.reasons
+    if looks.plan.binding and futile[: bounds.planned].any():
+        given_up = int(np.argmax(futile)) + 1
+        later = np.arange(futile.size) >= given_up
+        futile, judged = futile | later, judged & ~later
+        why = f"it was given up on day {looks.days[given_up - 1]:g}, and its futility bounds are binding"
+        reasons = (*reasons[:given_up], *[why] * int(later.sum()))
+    p = looks.p_value(bounds, value / se, df) if judged[-1] else float("nan")
+    return _Held(low=low, high=high, bounds=bounds, judged=judged, reasons=reasons, futile=futile, p_value=p)
 
 
 def _expanded(
@@ -169,13 +185,14 @@ def _expanded(
     """All looks again, those without an estimate among them."""
     low, high = np.full(days.size, np.nan), np.full(days.size, np.nan)
     critical, confidence = np.full(days.size, np.inf), np.ones(days.size)
-    judged, validity = np.zeros(days.size, np.bool_), [plan.resolved_design] * days.size
+    judged, futile = np.zeros(days.size, np.bool_), np.zeros(days.size, np.bool_)
+    validity = [plan.resolved_design] * days.size
     reasons = ["the data allow no estimate at this look"] * days.size
     if held is not None:
-        low[here], high[here], judged[here] = held.low, held.high, held.bounds.judged
+        low[here], high[here], judged[here], futile[here] = held.low, held.high, held.judged, held.futile
         critical[here], confidence[here] = held.bounds.critical, held.bounds.confidence
         for place, look in enumerate(here.tolist()):
-            validity[look], reasons[look] = held.bounds.validity[place], held.bounds.reasons[place]
+            validity[look], reasons[look] = held.bounds.validity[place], held.reasons[place]
     return PlannedLooks(
         days=days,
         value=effect.value,
@@ -189,6 +206,7 @@ def _expanded(
         p_value=held.p_value if held is not None and judged[-1] else float("nan"),
         level=plan.level(role),
         status=effect.status,
+        futile=futile,
     )
 
 
@@ -238,16 +256,19 @@ class _Looks:
             return float(np.exp(log_p))
         units = None if self.units is None else self.units[:planned]
         progress = plan_progress(self.plan, self.days[:planned], units)
-        information = self.information[:planned]
+        information, drift, most = self.information[:planned], None, NEARLY * NEARLY
+        if self.plan.binding:
+            drift = futility_drift(self.plan, self.role, self.information, self.units, self.planned_information)
+        if drift is not None:
+            # A design has less alpha than power: larger p-values than that are as good as 1.
+            most = min(most, self.plan.error_rates.power_each * NEARLY)
 
         def excess(log_alpha: float) -> float:
-            critical, _ = spending_bounds(self.plan, float(np.exp(log_alpha)), information, progress)
+            critical, _, _ = spending_bounds(self.plan, float(np.exp(log_alpha)), information, progress, drift=drift)
             return float(LOG_2 + special.log_ndtr(-critical[-1])) - log_p
 
-        largest = float(np.log(NEARLY * NEARLY)) - _P_ACCURACY
+        largest = float(np.log(most)) - _P_ACCURACY
         smallest = max(log_p, _LEAST_LOG_P)
-        if smallest >= largest or excess(largest) <= 0:
-            return 1.0
-        if excess(smallest) >= 0:
-            return float(np.exp(smallest))
-        return float(np.exp(uniroot(excess, smallest, largest, tolerance=_P_ACCURACY)))
+        binding = drift is not None
+        level = smallest_level(excess, smallest, largest, binding=binding, tolerance=_P_ACCURACY)
+        return float(np.exp(level)) if level < largest else 1.0

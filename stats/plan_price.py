@@ -120,7 +120,9 @@ def _under(plan: Plan, design: Design) -> Plan:
     """The same plan under another design, with that design's own reserve unless the plan sets one."""
     reserve = plan.reserve if design is plan.resolved_design else None
     looks = () if design is Design.FIXED or len(plan.planned_looks) == 1 else plan.looks
-    return replace(plan, design=design, looks=looks, reserve=reserve)
+    futility = plan.futility if design is Design.GROUP_SEQUENTIAL else None
+    binding = plan.binding and futility is not None
+    return replace(plan, design=design, looks=looks, reserve=reserve, futility=futility, binding=binding)
 
 
 def _price(plan: Plan, baselines: Mapping[str, Baseline], enrolment: Enrolment | None) -> Price:

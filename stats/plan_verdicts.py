@@ -26,6 +26,8 @@ class Reading:
         Interval of the relative lift, proportions; NaN where it cannot be estimated.
     judged
         Whether the plan allows a verdict at this look: `stats.plan_looks.PlannedLooks.judged`.
+    futile
+        Whether the plan gives the metric up at this look: `stats.plan_looks.PlannedLooks.futile`.
     """
 
     metric: str
@@ -35,6 +37,7 @@ class Reading:
     lift_low: float = math.nan
     lift_high: float = math.nan
     judged: bool = True
+    futile: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +74,8 @@ def judge(plan: Plan, readings: Sequence[Reading], *, ended: bool, blocked: bool
     Returns
     -------
     Judgement
-        Until the end a sequential design may ship or roll back at any look; what is undecided keeps running.
+        Until the end a sequential design may ship or roll back at any look; what is undecided keeps running, unless
+        all success metrics of a treatment are given up: then that treatment is inconclusive before the end.
 
     Raises
     ------
@@ -101,7 +105,9 @@ def judge(plan: Plan, readings: Sequence[Reading], *, ended: bool, blocked: bool
             raise PlanError(f"readings.{missing[0]}.{arm.name}", None, "every metric of the plan needs a reading")
         own = {name: _verdict(plan, name, given[name, arm.name]) for name in names}
         verdicts |= {(name, arm.name): verdict for name, verdict in own.items()}
-        decisions[arm.name] = _decision(plan, own, ended=ended, blocked=blocked)
+        decisions[arm.name] = _decision(
+            plan, own, ended=ended, blocked=blocked, futile=_given_up(plan, arm.name, given)
+        )
     overall = decide_experiment(list(decisions.values()))
     if overall is Decision.KEEP_RUNNING and Decision.SHIP in decisions.values():
         overall = Decision.SHIP
@@ -127,9 +133,16 @@ def _verdict(plan: Plan, name: str, reading: Reading) -> Verdict | None:
     )
 
 
-def _decision(plan: Plan, verdicts: Mapping[str, Verdict | None], *, ended: bool, blocked: bool) -> Decision:
+def _given_up(plan: Plan, treatment: str, given: Mapping[tuple[str, str], Reading]) -> bool:
+    success = [given[metric.name, treatment].futile for metric in plan.success]
+    return plan.futility is not None and bool(success) and all(success)
+
+
+def _decision(
+    plan: Plan, verdicts: Mapping[str, Verdict | None], *, ended: bool, blocked: bool, futile: bool
+) -> Decision:
     withheld = [name for name, verdict in verdicts.items() if verdict is None]
-    early = not ended
+    early = not ended and not futile
     waiting = early and (plan.resolved_design is Design.FIXED or len(withheld) == len(verdicts))
     success = [verdicts[metric.name] or Verdict.NOT_ENOUGH_DATA for metric in plan.success]
     guardrails = [verdicts[guardrail.name] or Verdict.NOT_ENOUGH_DATA for guardrail in plan.guardrails]

@@ -74,7 +74,7 @@ def test_every_module_and_data_file_is_in_the_wheel(wheel: Path) -> None:
         "pipelines/reports/templates/page.html",
         "pipelines/reports/templates/experiment.html",
         "pipelines/reports/templates/style.css",
-        "pipelines/sql/first_exposures.sql",
+        "pipelines/sql/assignments.sql",
     ],
 )
 def test_what_nobody_would_miss_until_it_runs_is_there(wheel: Path, name: str) -> None:

@@ -94,12 +94,16 @@ def refusing() -> Iterator[None]:
 
 def say(message: str) -> None:
     """Progress, warnings and errors: stderr."""
-    typer.echo(message, err=True)
+    from pipelines.formatting import for_terminal
+
+    typer.echo(for_terminal(message), err=True)
 
 
 def emit(text: str) -> None:
     """Results: stdout."""
-    typer.echo(text)
+    from pipelines.formatting import for_terminal
+
+    typer.echo(for_terminal(text))
 
 
 def emit_csv(text: str) -> None:

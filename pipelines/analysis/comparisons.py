@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from pipelines.analysis.columns import RATES
+from pipelines.analysis.pairs import Pair, outcome_column
 from pipelines.analysis.sentences import changed_since, first_look_reason, verdict_reason
 from pipelines.analysis.sequential import Look, look_comparison, not_judged
 from pipelines.definitions.experiments import Experiment
-from pipelines.definitions.metrics import Metric, ProportionMetric, RatioMetric
+from pipelines.definitions.metrics import Metric
 from pipelines.store.snapshot import ArmValue, Comparison, MetricResult
 from stats.decision import error_rates
 from stats.effect import infer
-from stats.lift import fieller
-from stats.margins import relative_margin_effect
-from stats.means import welch
 from stats.moments import Moments
 from stats.proportion_effect import ProportionMethod
 from stats.proportions import score_test
-from stats.ratios import linearise
+from stats.ratios import Column, linearise
 from stats.small_cells import compare_small_cells, relative_margin_score
 from stats.status import FloatArray, Status
 from stats.verdicts import Verdict, guardrail_verdict, success_verdict
@@ -93,20 +92,23 @@ def metric_result(
     *,
     withheld: str | None,
     look: Look | None = None,
+    covariates: Sequence[Column] = (),
 ) -> MetricResult:
     """Everything about one metric.
 
     Parameters
     ----------
     moments
-        Moments of every variant: one column, or numerator and denominator of a ratio.
+        Moments of every variant: one column, or numerator and denominator of a ratio; then the covariates.
     withheld
         Why there are no verdicts yet; none: they are given.
     look
         What a sequential design makes of this analysis; none for a fixed design.
+    covariates
+        Their columns in the Moments: the effects are adjusted for them, the values of the arms are not.
     """
-    if isinstance(metric, RatioMetric):
-        moments = {name: linearise(of_variant, (0, 1)) for name, of_variant in moments.items()}
+    if metric.minimum_effect is not None:
+        question = replace(question, minimum_effect=metric.minimum_effect, relative=metric.relative)
     treatments = [variant.name for variant in experiment.treatments]
     result = MetricResult(
         metric=metric.name,
@@ -118,19 +120,22 @@ def metric_result(
         unit_label=metric.unit_label,
         margin=question.margin,
         window_days=metric.window_days,
-        arms=tuple(_arm_value(name, moments[name]) for name in (experiment.control, *treatments)),
+        arms=tuple(
+            _arm_value(name, linearise(moments[name], outcome_column(metric)))
+            for name in (experiment.control, *treatments)
+        ),
         comparisons=(),
     )
     before = None if look is None or look.taken else look.earlier.get(metric.name)
     if look is not None and before is not None and _has_looks(before, question, treatments):
         return _carried(before, question, withheld=withheld)
-    control = moments[experiment.control]
     comparisons = []
     for name in treatments:
+        pair = Pair.of(metric, moments[experiment.control], moments[name], covariates)
         if look is not None and look.taken:
-            comparisons.append(_at_look(look, metric, question, result, (control, moments[name]), name))
+            comparisons.append(_at_look(look, metric, question, result, pair, name))
             continue
-        numbers = _compared(metric, question, control, moments[name], name)
+        numbers = _compared(metric, question, pair, name)
         if look is not None:
             numbers = replace(not_judged(look, numbers), reason=withheld or first_look_reason(look.next_look))
             comparisons.append(numbers)
@@ -146,20 +151,19 @@ def _at_look(
     metric: Metric,
     question: Question,
     result: MetricResult,
-    pair: tuple[Moments, Moments],
+    pair: Pair,
     name: str,
 ) -> Comparison:
     """A comparison at a look of a sequential design, with the looks so far."""
-    control, treatment = pair
 
     def compare(confidence: float) -> Comparison:
-        return _compared(metric, replace(question, confidence=confidence), control, treatment, name)
+        return _compared(metric, replace(question, confidence=confidence), pair, name)
 
     numbers, record, unjudged = look_comparison(
         look,
         (metric.name, question.role, name),
-        control,
-        welch(control, treatment),
+        pair.control,
+        pair.effect,
         compare,
         margin=question.margin,
     )
@@ -205,11 +209,11 @@ def _carried(before: MetricResult, question: Question, *, withheld: str | None) 
     return replace(before, comparisons=tuple(comparisons))
 
 
-def _compared(metric: Metric, question: Question, control: Moments, treatment: Moments, name: str) -> Comparison:
+def _compared(metric: Metric, question: Question, pair: Pair, name: str) -> Comparison:
     """Numbers of a comparison at the coverage that is asked for, by the method its cells allow."""
-    numbers = _comparison(metric, question, control, treatment, name)
-    if isinstance(metric, ProportionMetric):
-        return _without_small_cells(metric, question, control, treatment, numbers)
+    numbers = _comparison(metric, question, pair, name)
+    if isinstance(metric, RATES):
+        return _without_small_cells(metric, question, pair, numbers)
     return numbers
 
 
@@ -232,12 +236,12 @@ def _arm_value(name: str, moments: Moments) -> ArmValue:
     )
 
 
-def _comparison(metric: Metric, question: Question, control: Moments, treatment: Moments, name: str) -> Comparison:
-    effect = welch(control, treatment)
+def _comparison(metric: Metric, question: Question, pair: Pair, name: str) -> Comparison:
+    effect = pair.effect
     result = infer(effect, confidence=question.confidence)
-    lift = fieller(control, treatment, confidence=question.confidence)
+    lift = pair.lift(question.confidence)
     shown = lift.status <= Status.UNBOUNDED
-    score = score_test(control, treatment) if isinstance(metric, ProportionMetric) else None
+    score = score_test(pair.control, pair.treatment) if isinstance(metric, RATES) else None
     stated = effect.status <= Status.ZERO_VARIANCE
     return Comparison(
         treatment=name,
@@ -250,7 +254,7 @@ def _comparison(metric: Metric, question: Question, control: Moments, treatment:
         p_value=_number(result.p_value),
         log_p=_number(result.log_p),
         score_p_value=None if score is None else _number(score.p_value),
-        margin_p_value=_margin_p_value(metric, question, control, treatment),
+        margin_p_value=_margin_p_value(metric, question, pair),
         confidence=question.confidence,
         lift=_number(lift.value) if shown else None,
         lift_low=_number(lift.low) if shown else None,
@@ -263,13 +267,12 @@ def _comparison(metric: Metric, question: Question, control: Moments, treatment:
     )
 
 
-def _without_small_cells(
-    metric: ProportionMetric, question: Question, control: Moments, treatment: Moments, numbers: Comparison
-) -> Comparison:
+def _without_small_cells(metric: Metric, question: Question, pair: Pair, numbers: Comparison) -> Comparison:
     """The same comparison, by score intervals and the exact test where the normal approximation cannot be trusted.
 
     The estimate of the lift keeps its rule (none where the control's rate is too uncertain); its interval needs none.
     """
+    control, treatment = pair.control, pair.treatment
     found = compare_small_cells(control, treatment, confidence=question.confidence)
     method = ProportionMethod(int(found.method))
     if method is ProportionMethod.WELCH:
@@ -304,11 +307,11 @@ def _without_small_cells(
     return replace(exact, lift_low=None, lift_high=None, margin_p_value=None) if rates == {0.0} else exact
 
 
-def _margin_p_value(metric: Metric, question: Question, control: Moments, treatment: Moments) -> float | None:
+def _margin_p_value(metric: Metric, question: Question, pair: Pair) -> float | None:
     """One-sided p-value of "as bad as the margin or worse"; it is what the lift's interval inverts."""
     if question.margin is None:
         return None
-    effect = relative_margin_effect(control, treatment, question.margin, better=metric.better)
+    effect = pair.beyond(question.margin, better=metric.better)
     alternative = "greater" if metric.better == "higher" else "less"
     return _number(infer(effect, alternative=alternative).p_value)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
 
-from pipelines.analysis.exposed import Exposed
-from pipelines.analysis.values import UnitValues, metric_columns
+from pipelines.analysis.assignments import Exposed
+from pipelines.analysis.experiment_moments import ExperimentMoments
 from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.metrics import Metric
 from pipelines.formatting import count, exact_p_value, percent, short_percent
@@ -22,14 +22,16 @@ SEVERAL_VARIANTS_WARN, SEVERAL_VARIANTS_FAIL = 0.001, 0.01
 
 
 def health_checks(
-    experiment: Experiment, exposed: Exposed, values: UnitValues, metrics: Sequence[Metric], *, now: datetime
+    experiment: Experiment, found: ExperimentMoments, metrics: Sequence[Metric], *, now: datetime
 ) -> tuple[HealthCheck, ...]:
     """All checks of one look, in the order in which they are shown."""
+    exposed = found.exposed
+    missing = {metric.title: max(found.metrics[metric.name].missing.values(), default=0) for metric in metrics}
     return (
         sample_ratio_check(experiment, exposed),
         several_variants_check(exposed),
         exposures_check(experiment, exposed, now=now),
-        values_check(values, metrics),
+        values_check(missing),
     )
 
 
@@ -120,13 +122,9 @@ def exposures_check(experiment: Experiment, exposed: Exposed, *, now: datetime) 
     return _check("exposures", "pass", found)
 
 
-def values_check(values: UnitValues, metrics: Sequence[Metric]) -> HealthCheck:
-    """Events without a value whose values are added up: each counts as 0, which is seldom meant."""
-    lines = []
-    for metric in metrics:
-        missing = max(values.without_value.get(column, 0) for column in metric_columns(metric))
-        if missing:
-            lines.append(f"{metric.title}: {count(missing)}")
+def values_check(missing: Mapping[str, int]) -> HealthCheck:
+    """Events without a value whose values are added up, per metric: each counts as 0, which is seldom meant."""
+    lines = [f"{title}: {count(events)}" for title, events in missing.items() if events]
     if not lines:
         return _check("values", "pass", "Every event that is added up has a value.")
     message = f"Events without a value count as 0 ({'; '.join(lines)}). Check the column `value` of the event log."

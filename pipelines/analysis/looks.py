@@ -9,16 +9,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 
+from pipelines.analysis.assignments import Exposed
 from pipelines.analysis.comparisons import metric_result, questions
-from pipelines.analysis.daily import read_daily_values
 from pipelines.analysis.decisions import decision_record, taken_looks, withheld_reason
-from pipelines.analysis.exposed import Exposed, find_exposed
+from pipelines.analysis.experiment_moments import ExperimentMoments
 from pipelines.analysis.frozen import plan_in_force, plan_record
 from pipelines.analysis.health import health_checks
-from pipelines.analysis.reduction import metric_moments
+from pipelines.analysis.reading import read_moments
 from pipelines.analysis.sequential import Look, this_look
 from pipelines.analysis.series import with_series
-from pipelines.analysis.values import UnitValues, read_unit_values
 from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.loader import Definitions, definition_hash
 from pipelines.definitions.metrics import Metric
@@ -35,6 +34,7 @@ def analyse(
     names: Sequence[str] | None,
     *,
     now: datetime,
+    as_of: datetime | None = None,
     previous: Mapping[str, Snapshot] | None = None,
 ) -> tuple[Snapshot, ...]:
     """Analyse experiments as their definitions say; one snapshot each, in order.
@@ -47,6 +47,8 @@ def analyse(
         Experiments; ``None`` for all that have started.
     now
         The moment of the look (aware). Exposures and events at or after it do not count.
+    as_of
+        Only what had been ingested by then counts (aware); None: everything.
     previous
         The latest snapshot of each experiment: it holds the frozen plan and the looks of a sequential design, which
         every look adds to.
@@ -67,22 +69,27 @@ def analyse(
         chosen = [definitions.experiment(name) for name in names]
     known = previous or {}
     return tuple(
-        _look(warehouse, definitions, experiment, known.get(experiment.name), now=now.astimezone(UTC))
+        _look(warehouse, definitions, experiment, known.get(experiment.name), now=now.astimezone(UTC), as_of=as_of)
         for experiment in chosen
     )
 
 
 def _look(
-    warehouse: Warehouse, definitions: Definitions, written: Experiment, previous: Snapshot | None, *, now: datetime
+    warehouse: Warehouse,
+    definitions: Definitions,
+    written: Experiment,
+    previous: Snapshot | None,
+    *,
+    now: datetime,
+    as_of: datetime | None,
 ) -> Snapshot:
     force = plan_in_force(written, definitions.metrics, previous, now=now)
     experiment = force.experiment
     hashes = _hashes(written, [definitions.metrics[name] for name in written.metric_names])
     metrics = [definitions.metrics[name] for name in experiment.metric_names]
-    variants = [variant.name for variant in experiment.variants]
-    exposed = find_exposed(warehouse, experiment, now=now)
-    values = read_unit_values(warehouse, variants, metrics, until=min(experiment.end, now))
-    health = health_checks(experiment, exposed, values, metrics, now=now)
+    found = read_moments(warehouse, experiment, metrics, until=now, as_of=as_of, known=definitions.metrics)
+    exposed = found.exposed
+    health = health_checks(experiment, found, metrics, now=now)
     look = this_look(
         force,
         previous,
@@ -91,7 +98,7 @@ def _look(
         units=sum(exposed.analysed.values()),
         blocked=any(check.blocks for check in health),
     )
-    results = _results(warehouse, look, metrics, exposed, values, health)
+    results = _results(look, metrics, found, health)
     sequential = look if look.sequential else None
     snapshot = Snapshot(
         schema_version=SCHEMA_VERSION,
@@ -105,7 +112,7 @@ def _look(
         start=experiment.start.astimezone(UTC),
         end=experiment.end.astimezone(UTC),
         analysed_at=now,
-        data_until=_data_until(exposed, values),
+        data_until=_data_until(found),
         phase=experiment.phase(now),
         progress=min(max((now - experiment.start) / (experiment.end - experiment.start), 0.0), 1.0),
         plan=plan_record(force.plan),
@@ -125,24 +132,15 @@ def _look(
 
 
 def _results(
-    warehouse: Warehouse,
-    look: Look,
-    metrics: Sequence[Metric],
-    exposed: Exposed,
-    values: UnitValues,
-    health: Sequence[HealthCheck],
+    look: Look, metrics: Sequence[Metric], found: ExperimentMoments, health: Sequence[HealthCheck]
 ) -> tuple[MetricResult, ...]:
     """Every metric, with its effect day by day."""
     experiment = look.force.experiment
-    variants = [variant.name for variant in experiment.variants]
     withheld = withheld_reason(experiment, health, now=look.at, sequential=look.sequential)
     asked = questions(experiment)
-    daily = read_daily_values(warehouse, values, start=look.force.start, until=min(experiment.end, look.at))
     results: list[MetricResult] = []
     for metric in metrics:
-        moments = {
-            variant: metric_moments(values, metric, variant, units=exposed.analysed[variant]) for variant in variants
-        }
+        moments = {variant: found.of(metric.name, variant) for variant in found.variants}
         result = metric_result(
             experiment,
             metric,
@@ -150,8 +148,9 @@ def _results(
             moments,
             withheld=withheld,
             look=look if look.sequential else None,
+            covariates=found.metrics[metric.name].covariates,
         )
-        results.append(with_series(look, daily, metric, moments, result))
+        results.append(with_series(look, found, metric, result))
     return tuple(results)
 
 
@@ -187,8 +186,8 @@ def _arms(experiment: Experiment, exposed: Exposed) -> tuple[Arm, ...]:
     )
 
 
-def _data_until(exposed: Exposed, values: UnitValues) -> datetime | None:
-    return max((moment for moment in (exposed.latest, values.latest) if moment is not None), default=None)
+def _data_until(found: ExperimentMoments) -> datetime | None:
+    return max((moment for moment in (found.exposed.latest, found.latest) if moment is not None), default=None)
 
 
 def _hashes(experiment: Experiment, metrics: Sequence[Metric]) -> dict[str, str]:

@@ -3,67 +3,51 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
-from pipelines.analysis.daily import DailyValues
+from pipelines.analysis.experiment_moments import ExperimentMoments
+from pipelines.analysis.pairs import Pair
 from pipelines.analysis.sequential import Look
-from pipelines.definitions.metrics import Metric, RatioMetric
+from pipelines.definitions.metrics import Metric
 from pipelines.store.looks import SeriesPoint
 from pipelines.store.snapshot import Comparison, MetricResult
 from stats.effect import Effect, infer
-from stats.means import welch
-from stats.moments import Moments
 from stats.plan_checks import LEAST_GAP
 from stats.plan_looks import planned_looks
 from stats.plan_parts import Design
-from stats.ratios import linearise
 from stats.status import FloatArray
 
 
-def with_series(
-    look: Look, daily: DailyValues | None, metric: Metric, moments: Mapping[str, Moments], result: MetricResult
-) -> MetricResult:
+def with_series(look: Look, found: ExperimentMoments, metric: Metric, result: MetricResult) -> MetricResult:
     """The result with its effect over time.
-
-    Parameters
-    ----------
-    moments
-        Moments of every variant at this analysis: what the last day comes to.
 
     Notes
     -----
     Between the looks of a group-sequential design the series ends at the look before, as the numbers do.
     """
     design = look.force.plan.resolved_design
-    if daily is None or (design is Design.GROUP_SEQUENTIAL and not look.taken):
+    moments = found.metrics[metric.name]
+    if moments.daily is None or (design is Design.GROUP_SEQUENTIAL and not look.taken):
         return result
-    variants = [look.force.experiment.control, *(each.treatment for each in result.comparisons)]
-    over_time = {}
-    for name in variants:
-        of_days = daily.moments(metric, name, origin=moments[name].mean)
-        over_time[name] = linearise(of_days, (0, 1)) if isinstance(metric, RatioMetric) else of_days
-    control = variants[0]
+    daily, total = moments.daily, moments.total
+    control = found.variants.index(look.force.experiment.control)
     comparisons = []
     for each in result.comparisons:
-        effect = _ending_exactly(welch(over_time[control], over_time[each.treatment]), metric, moments, control, each)
-        units = daily.units[control] + daily.units[each.treatment]
-        all_units = np.sum([daily.units[name] for name in daily.variants], axis=0)
-        series = _points(look, result.role, each, effect, days=daily.days, units=units, all_units=all_units)
+        treatment = found.variants.index(each.treatment)
+        over_time = Pair.of(metric, daily[control], daily[treatment], moments.covariates).effect
+        at_end = Pair.of(metric, total[control], total[treatment], moments.covariates).effect
+        effect = _ending_exactly(over_time, at_end)
+        units = found.entered[control] + found.entered[treatment]
+        all_units = found.entered.sum(axis=0)
+        series = _points(look, result.role, each, effect, days=found.days, units=units, all_units=all_units)
         comparisons.append(replace(each, series=series))
     return replace(result, comparisons=tuple(comparisons))
 
 
-def _ending_exactly(
-    effect: Effect, metric: Metric, moments: Mapping[str, Moments], control: str, comparison: Comparison
-) -> Effect:
+def _ending_exactly(effect: Effect, total: Effect) -> Effect:
     """The last day is the analysis itself, to the last digit: sums over days round differently from sums over units."""
-    pair = [moments[control], moments[comparison.treatment]]
-    if isinstance(metric, RatioMetric):
-        pair = [linearise(each, (0, 1)) for each in pair]
-    total = welch(*pair)
     value, se, df, status = effect.value.copy(), effect.se.copy(), effect.df.copy(), effect.status.copy()
     value[-1], se[-1], df[-1], status[-1] = total.value, total.se, total.df, total.status
     return replace(effect, value=value, se=se, df=df, status=status)

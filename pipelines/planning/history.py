@@ -6,24 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-import ibis
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from pipelines.analysis.exposed import find_exposed, in_utc
-from pipelines.analysis.values import (
-    EVENTS,
-    FIRST_EXPOSURES,
-    Column,
-    metric_columns,
-    unit_values_expression,
-)
+from pipelines.analysis.columns import RATES
+from pipelines.analysis.experiment_moments import ExperimentMoments
+from pipelines.analysis.reading import read_moments
+from pipelines.definitions.cleaning import Covariates
 from pipelines.definitions.loader import Definitions, UnknownNameError
-from pipelines.definitions.metrics import Metric, ProportionMetric, RatioMetric
-from pipelines.engine.queries import read_sql
+from pipelines.definitions.metrics import Metric, ProportionMetric, QuantileMetric, RatioMetric, metric_sources
 from pipelines.engine.warehouse import Warehouse
 from pipelines.errors import PipelineError
 from stats.baseline import Baseline
@@ -31,7 +22,6 @@ from stats.enrolment import Enrolment
 from stats.errors import StatsError
 from stats.moments import Moments
 from stats.ratios import linearise
-from stats.status import FloatArray
 
 DAY = timedelta(days=1)
 COVARIATE_DAYS = 14.0
@@ -126,90 +116,63 @@ def read_history(
     if metric not in definitions.metrics:
         raise UnknownNameError("metric", metric, definitions.metrics)
     chosen = definitions.metrics[metric]
-    exposed = find_exposed(warehouse, past, now=now)
-    until, columns = min(past.end, now), metric_columns(chosen)
-    rows = _rows(warehouse, tuple(exposed.analysed), columns, until=until, days=covariate_days)
-    arms = {
-        name: _paired(rows[rows[:, 0] == place], chosen, units=units)
-        for place, (name, units) in enumerate(exposed.analysed.items())
-        if units
-    }
-    if exposed.analysed.get(past.control, 0) < 2:
+    population = past.model_copy(update={"immature": "include", "segments": (), "activation": None})
+    read = [_with_itself_before(chosen, covariate_days), *_active_before(chosen, covariate_days)]
+    found = read_moments(warehouse, population, read, until=now)
+    moments, outcomes = found.metrics[metric], 2 if isinstance(chosen, RatioMetric) else 1
+    analysed = found.exposed.analysed
+    if analysed.get(past.control, 0) < 2:
         raise HistoryError(
-            f"{experiment} has {exposed.analysed.get(past.control, 0)} unit(s) in control, {past.control!r}: that is "
+            f"{experiment} has {analysed.get(past.control, 0)} unit(s) in control, {past.control!r}: that is "
             "nothing to plan with. Choose an experiment that has run."
         )
-    ratio = isinstance(chosen, RatioMetric)
     try:
         baseline = Baseline.of_moments(
-            arms[past.control].select(*range(len(columns))),
-            kind="proportion" if isinstance(chosen, ProportionMetric) else "mean",
-            denominator=1 if ratio else None,
+            found.of(metric, past.control).select(*range(outcomes)),
+            kind="proportion" if isinstance(chosen, RATES) else "mean",
+            denominator=1 if outcomes == 2 else None,
         )
     except StatsError as error:
         raise HistoryError(f"{metric} in {experiment}: {error}") from error
-    correlation = _correlation(list(arms.values()), ratio=ratio)
+    arms = [found.of(metric, name) for name, units in analysed.items() if units]
     return History(
         experiment=experiment,
         metric=metric,
         kind=chosen.kind,
         baseline=baseline,
-        units=exposed.analysed[past.control],
-        correlation=correlation,
+        units=analysed[past.control],
+        correlation=_correlation(arms, ratio=outcomes == 2) if moments.covariates else 0.0,
         covariate_days=covariate_days,
-        covariate_units=int(np.count_nonzero(rows[:, 1 + len(columns) :].any(axis=1))) if rows.size else 0,
-        daily=_daily(warehouse, start=past.start, until=min(until, exposed.latest or until)),
+        covariate_units=max(_active(found, each.name) for each in read[1:]),
+        daily=_daily(found, past.start, until=min(past.end, now, found.exposed.latest or now)),
     )
 
 
-def _rows(
-    warehouse: Warehouse, variants: Sequence[str], columns: Sequence[Column], *, until: datetime, days: float
-) -> FloatArray:
-    """Units with any event, in the order of their ids: variant's place, values in the experiment, values before."""
-    inside, before = unit_values_expression(columns, until=until), _before_expression(columns, days=days)
-    joined = inside.outer_join(before, "unit_id", rname="before_{name}")
-    names = [f"c{place}" for place in range(len(columns))]
-    chosen = joined.select(
-        unit=ibis.coalesce(joined.unit_id, joined.before_unit_id),
-        variant=ibis.coalesce(joined.variant, joined.before_variant),
-        **{name: joined[name].cast("float64").fill_null(0.0) for name in names},
-        **{f"before{name}": joined[f"before_{name}"].cast("float64").fill_null(0.0) for name in names},
-    ).order_by("unit")
-    sql = str(ibis.to_sql(chosen, dialect=warehouse.dialect))
-    table: Any = warehouse.connection.sql(sql).to_arrow_table()
-    places = pc.index_in(table["variant"], value_set=pa.array(variants, pa.string())).to_numpy()
-    values = [np.asarray(table[name].to_numpy(), np.float64) for name in table.column_names[2:]]
-    return np.column_stack([np.asarray(places, np.float64), *values])
+def _with_itself_before(metric: Metric, days: float) -> Metric:
+    """The metric with its own value before exposure as its only covariate; a quantile has none."""
+    own = None if isinstance(metric, QuantileMetric) else Covariates(look_back_days=days)
+    return metric.model_copy(update={"covariates": own})
 
 
-def _before_expression(columns: Sequence[Column], *, days: float) -> ibis.Table:
-    """The same columns in the days before first exposure, for the units in the analysis that have an event there."""
-    units = ibis.table(FIRST_EXPOSURES, name="first_exposures")
-    events = ibis.table(EVENTS, name="events")
-    counted = events.filter(events.event.isin(sorted({column.event for column in columns})))
-    joined = units.filter(units.excluded.isnull()).join(counted, "unit_id")
-    span = ibis.interval(microseconds=timedelta(days=days) // timedelta(microseconds=1))
-    joined = joined.filter((joined.occurred_at < joined.exposed_at) & (joined.occurred_at >= joined.exposed_at - span))
-    aggregates = {}
-    for place, column in enumerate(columns):
-        counts = joined.event == column.event
-        if column.aggregate == "count":
-            aggregates[f"c{place}"] = joined.count(where=counts)
-        else:
-            # The order is fixed, as in the analysis: the same bits whatever the number of threads.
-            in_order = joined.value.collect(where=counts, order_by=joined.value)
-            aggregates[f"c{place}"] = in_order.sums().coalesce(0.0)
-    return joined.group_by("unit_id", "variant").aggregate(**aggregates)
+def _active_before(metric: Metric, days: float) -> list[Metric]:
+    """Whether units had an event of each of the metric's sources, with the same before exposure."""
+    return [
+        ProportionMetric(
+            name=f"active_before_{place}",
+            kind="proportion",
+            event=source.event,
+            filters=source.filters,
+            better="higher",
+            covariates=Covariates(look_back_days=days),
+        )
+        for place, source in enumerate(metric_sources(metric))
+    ]
 
 
-def _paired(rows: FloatArray, metric: Metric, *, units: int) -> Moments:
-    """Moments of one variant: the metric's columns, then the same before; units without events are zeros."""
-    values = rows[:, 1:]
-    if isinstance(metric, ProportionMetric):
-        values = (values > 0).astype(np.float64)
-    width = values.shape[1]
-    zeros = Moments.from_summary(float(units - len(values)), np.zeros(width), np.zeros((width, width)))
-    return Moments.from_rows(values) + zeros
+def _active(found: ExperimentMoments, metric: str) -> int:
+    """Units that had an event before exposure, over all variants."""
+    total = found.metrics[metric].total
+    return int(np.rint(np.nansum(total.n * total.mean[..., 1])))
 
 
 def _correlation(arms: Sequence[Moments], *, ratio: bool) -> float:
@@ -226,11 +189,11 @@ def _correlation(arms: Sequence[Moments], *, ratio: bool) -> float:
     return float(np.clip(cross[0, 1] / scale, -0.999, 0.999))
 
 
-def _daily(warehouse: Warehouse, *, start: datetime, until: datetime) -> tuple[int, ...]:
+def _daily(found: ExperimentMoments, start: datetime, *, until: datetime) -> tuple[int, ...]:
     """New units on each full day; the last, unfinished one counts only where there is no other."""
-    found = warehouse.rows(read_sql("units_per_day"), {"start": in_utc(start)})
+    entered = found.entered.sum(axis=0)
+    new = np.diff(entered, prepend=0.0).astype(int)
     days = max(int((until - start) / DAY), 1)
-    by_day = {row["day"]: row["units"] for row in found}
-    if not any(by_day.get(day, 0) for day in range(days)):
-        days = max(by_day) + 1
-    return tuple(by_day.get(day, 0) for day in range(days))
+    if not new[:days].any():
+        days = int(np.flatnonzero(new).max()) + 1
+    return tuple(int(new[day]) if day < new.size else 0 for day in range(days))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,7 @@ from stats.status import BoolArray, FloatArray, Status, StatusArray, where_statu
 # Logarithm of a nominal p-value that stands for "no rejection at this level".
 _NO_REJECTION = -60.0
 _P_ACCURACY = 1e-10
+_LEVEL_STEP, _SAVED_BY_FUTILITY = 0.2, 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -275,10 +278,28 @@ def _repeated_p(
         level = float(special.log_ndtr(-upper)) if np.isfinite(upper) else -np.inf
         return max(level, _NO_REJECTION) - max(nominal, _NO_REJECTION + 1.0)
 
-    # The level is at least the nominal p-value of this look alone.
+    # The level is at least the nominal p-value of this look alone, unless futility has stopped most paths before it.
     smallest = max(nominal + float(np.log(directions)), _NO_REJECTION)
-    if smallest >= largest or excess(largest) <= 0:
-        return float(np.exp(largest))
+    return float(np.exp(smallest_level(excess, smallest, largest, binding=design.binding)))
+
+
+def smallest_level(
+    excess: Callable[[float], float], smallest: float, largest: float, *, binding: bool, tolerance: float = _P_ACCURACY
+) -> float:
+    """Logarithm of the smallest level, in a range of logarithms, from which on `excess` is positive; the end if none.
+
+    Where futility binds, a generous level lets earlier looks stop everything, so that the last one rejects nothing: the
+    levels that reject need not reach up to the largest one, and the smallest is searched for from below.
+    """
+    smallest -= _SAVED_BY_FUTILITY if binding else 0.0
+    if smallest >= largest:
+        return largest
     if excess(smallest) >= 0:
-        return float(np.exp(smallest))
-    return float(np.exp(uniroot(excess, smallest, largest, tolerance=_P_ACCURACY)))
+        return smallest
+    if excess(largest) > 0:
+        return uniroot(excess, smallest, largest, tolerance=tolerance)
+    steps = np.linspace(smallest, largest, int((largest - smallest) / _LEVEL_STEP) + 2) if binding else np.empty(0)
+    for low, high in pairwise(steps.tolist()):
+        if excess(high) > 0:
+            return uniroot(excess, low, high, tolerance=tolerance)
+    return largest

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.analysis.exposed import find_exposed
+from pipelines.analysis.assignments import find_exposed
 
 HOUR, DAY, TICK = timedelta(hours=1), timedelta(days=1), timedelta(microseconds=1)
 
@@ -15,7 +15,7 @@ def test_a_unit_counts_once_with_its_first_exposure(lab, filled):
     warehouse = filled([(1, "old", start + 3 * HOUR), (1, "old", start + HOUR), (2, "new", start + HOUR)])
     exposed = find_exposed(warehouse, lab.experiment(), now=lab.END)
     assert exposed.analysed == {"old": 1, "new": 1}
-    assert warehouse.rows("SELECT exposed_at FROM first_exposures WHERE unit_id = 1") == [
+    assert warehouse.rows("SELECT exposed_at FROM assignments WHERE unit_id = 1") == [
         {"exposed_at": (start + HOUR).replace(tzinfo=None)}
     ]
     assert exposed.latest == start + HOUR

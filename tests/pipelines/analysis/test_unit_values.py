@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
@@ -10,9 +9,8 @@ import pyarrow as pa
 import pytest
 
 from pipelines.analysis import analyse
-from pipelines.analysis.exposed import find_exposed
-from pipelines.analysis.reduction import metric_moments
-from pipelines.analysis.values import read_unit_values
+from pipelines.analysis.columns import metric_columns
+from pipelines.analysis.reading import read_moments
 from pipelines.definitions.metrics import CountMetric, MeanMetric, Part, ProportionMetric, RatioMetric
 from pipelines.store.snapshot import to_json
 
@@ -60,9 +58,8 @@ def messy_tables(lab, seed=7, events=60_000):
 
 
 def moments_of(warehouse, experiment, metric, *, now):
-    exposed = find_exposed(warehouse, experiment, now=now)
-    values = read_unit_values(warehouse, ("old", "new"), [metric], until=min(experiment.end, now))
-    return {name: metric_moments(values, metric, name, units=exposed.analysed[name]) for name in ("old", "new")}
+    found = read_moments(warehouse, experiment, [metric], until=now)
+    return {name: found.of(metric.name, name) for name in ("old", "new")}
 
 
 @pytest.mark.parametrize("kind", METRICS)
@@ -128,10 +125,9 @@ def test_windows_are_per_metric_in_the_same_pass(lab, filled):
         [(1, "old", start)],
         [(1, "purchase", start, 1.0), (1, "purchase", start + 2 * DAY, 10.0), (1, "purchase", start + 9 * DAY, 100.0)],
     )
-    find_exposed(warehouse, lab.experiment(), now=lab.END)
-    values = read_unit_values(warehouse, ("old", "new"), [short, endless, CONVERSION], until=lab.END)
-    found = [float(metric_moments(values, metric, "old", units=1).mean[0]) for metric in (short, endless, CONVERSION)]
-    assert found == [1.0, 111.0, 1.0]
+    found = read_moments(warehouse, lab.experiment(), [short, endless, CONVERSION], until=lab.END)
+    means = [float(found.of(metric.name, "old").mean[0]) for metric in (short, endless, CONVERSION)]
+    assert means == [1.0, 111.0, 1.0]
 
 
 def test_values_near_1e9_with_a_spread_of_1e_3_keep_their_variance(lab):
@@ -170,9 +166,9 @@ def test_threads_and_the_order_of_rows_change_no_bit(lab):
     assert len(texts) == 1
 
 
-def test_the_same_column_is_computed_once(lab, filled):
+def test_events_that_several_metrics_need_are_read_once(lab, filled):
     warehouse = filled([(1, "old", lab.START)], [(1, "page_view", lab.START, 3.0)])
-    find_exposed(warehouse, lab.experiment(), now=lab.END)
-    values = read_unit_values(warehouse, ("old", "new"), [VIEWS, LOAD_TIME], until=lab.END)
-    assert len(values.columns) == 2
-    assert math.isclose(values.of("old", values.columns).sum(), 4.0)
+    found = read_moments(warehouse, lab.experiment(), [VIEWS, LOAD_TIME], until=lab.END)
+    assert metric_columns(VIEWS).sources == metric_columns(LOAD_TIME).sources
+    assert found.rows_read == 1
+    assert found.of("load_time", "old").mean.tolist() == [3.0, 1.0]

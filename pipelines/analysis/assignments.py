@@ -1,0 +1,211 @@
+"""Who is in the analysis: first exposure per unit, and exposed = analysed + excluded, by reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.definitions.experiments import Experiment
+from pipelines.engine.queries import read_sql
+from pipelines.engine.warehouse import Warehouse
+
+Integers = npt.NDArray[np.int64]
+Booleans = npt.NDArray[np.bool_]
+REASONS = (
+    "several_variants",
+    "before_start",
+    "after_end",
+    "in_the_future",
+    "unknown_variant",
+    "ambiguous_identity",
+    "not_activated",
+)
+SEVERAL, BEFORE, AFTER, FUTURE, UNKNOWN, AMBIGUOUS, NOT_ACTIVATED = range(len(REASONS))
+ANALYSED = -1
+_TICK = timedelta(microseconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Assignments:
+    """Units of one experiment, ordered by `unit_key`, which counts up from 0.
+
+    Attributes
+    ----------
+    variants
+        Names: the experiment's, in its order, then unknown ones of the log by name.
+    known
+        How many of them the experiment defines.
+    variant
+        Place among `variants` of each unit, shape ``(units,)``.
+    exposed_at
+        First exposure, microseconds since 1970 (UTC).
+    several
+        Whether the unit was seen in several variants.
+    excluded
+        Place among `REASONS` of why the unit is left out; -1 where it is analysed.
+    """
+
+    variants: tuple[str, ...]
+    known: int
+    variant: npt.NDArray[np.int32]
+    exposed_at: Integers
+    several: Booleans
+    excluded: npt.NDArray[np.int8]
+
+    @property
+    def units(self) -> int:
+        """Units exposed."""
+        return self.variant.size
+
+    @property
+    def analysed(self) -> Booleans:
+        """Which units are in the analysis."""
+        return np.asarray(self.excluded == ANALYSED)
+
+    def without(self, units: Booleans, reason: int) -> Assignments:
+        """The same, with more units left out; a unit keeps its first reason."""
+        newly = units & (self.excluded == ANALYSED)
+        return replace(self, excluded=np.where(newly, np.int8(reason), self.excluded).astype(np.int8))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposed:
+    """Units of one experiment, counted.
+
+    Attributes
+    ----------
+    by_variant
+        Units by variant of their first exposure, excluded ones and unknown variants included.
+    analysed
+        Units in the analysis, for every defined variant.
+    excluded
+        Units left out, by reason; only reasons that occur.
+    latest
+        Latest first exposure in the analysis, UTC.
+    """
+
+    by_variant: dict[str, int]
+    analysed: dict[str, int]
+    excluded: dict[str, int]
+    latest: datetime | None
+
+    @property
+    def total(self) -> int:
+        """Units exposed."""
+        return sum(self.by_variant.values())
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Variants in the log that the definition does not know."""
+        return tuple(sorted(set(self.by_variant) - set(self.analysed)))
+
+
+def read_assignments(
+    warehouse: Warehouse,
+    experiment: Experiment,
+    *,
+    now: datetime,
+    as_of: datetime | None = None,
+    policy: str | None = None,
+) -> Assignments:
+    """Make the temporary table `assignments` of one experiment, and read it.
+
+    Parameters
+    ----------
+    now
+        Exposures at or after it are in the future (aware).
+    as_of
+        Only what had been ingested by then; None: everything.
+    policy
+        What happens to units seen in several variants; the experiment's unless given.
+    """
+    parameters = {
+        "experiment": experiment.name,
+        "until": in_utc(min(experiment.end, now)),
+        "as_of": None if as_of is None else in_utc(as_of),
+    }
+    warehouse.rows(read_sql("assignment_places"), {"experiment": experiment.name})
+    warehouse.rows(read_sql("assignments"), parameters)
+    logged = [row["variant"] for row in warehouse.rows(read_sql("logged_variants"))]
+    defined = [variant.name for variant in experiment.variants]
+    variants = (*defined, *(name for name in logged if name not in defined))
+    table: Any = warehouse.connection.sql(read_sql("read_assignments")).to_arrow_table()
+    place = np.array([variants.index(name) for name in logged], np.int32)
+    chosen = policy or experiment.several_variants
+    first = place[table["place"].to_numpy()] if logged else np.zeros(0, np.int32)
+    assigned = place[table["assigned_place"].to_numpy()] if logged else first
+    several = np.asarray(table["several"].to_numpy(zero_copy_only=False), np.bool_)
+    found = Assignments(
+        variants=variants,
+        known=len(defined),
+        variant=assigned if chosen == "as_assigned" else first,
+        exposed_at=np.asarray(table["exposed_at"].to_numpy()).astype("datetime64[us]").astype(np.int64),
+        several=several,
+        excluded=np.full(len(table), ANALYSED, np.int8),
+    )
+    return _with_reasons(found, experiment, now=now, exclude=chosen == "exclude")
+
+
+def _with_reasons(found: Assignments, experiment: Experiment, *, now: datetime, exclude: bool) -> Assignments:
+    at = found.exposed_at
+    for left_out, reason in (
+        (found.variant >= found.known, UNKNOWN),
+        (at < micros(experiment.start), BEFORE),
+        (at >= micros(experiment.end), AFTER),
+        (at >= micros(now), FUTURE),
+        (found.several & exclude, SEVERAL),
+    ):
+        found = found.without(left_out, reason)
+    return found
+
+
+def count_exposed(assignments: Assignments) -> Exposed:
+    """Count units by variant and by reason."""
+    analysed = assignments.analysed
+    names = assignments.variants
+    by_variant = np.bincount(assignments.variant, minlength=len(names))
+    inside = np.bincount(assignments.variant[analysed], minlength=len(names))
+    reasons = np.bincount(assignments.excluded[~analysed], minlength=len(REASONS))
+    latest = int(assignments.exposed_at[analysed].max()) if analysed.any() else None
+    return Exposed(
+        by_variant={name: int(n) for name, n in zip(names, by_variant, strict=True) if n},
+        analysed={name: int(inside[place]) for place, name in enumerate(names[: assignments.known])},
+        excluded={reason: int(n) for reason, n in zip(REASONS, reasons, strict=True) if n},
+        latest=None if latest is None else moment(latest),
+    )
+
+
+def find_exposed(warehouse: Warehouse, experiment: Experiment, *, now: datetime) -> Exposed:
+    """Count the units of one experiment, which makes the temporary table `assignments`."""
+    return count_exposed(read_assignments(warehouse, experiment, now=now))
+
+
+def sensitivity(
+    warehouse: Warehouse, experiment: Experiment, *, now: datetime, as_of: datetime | None = None
+) -> Mapping[str, Exposed]:
+    """What each policy for units seen in several variants would come to."""
+    return {
+        policy: count_exposed(read_assignments(warehouse, experiment, now=now, as_of=as_of, policy=policy))
+        for policy in ("exclude", "first", "as_assigned")
+    }
+
+
+def in_utc(time: datetime) -> datetime:
+    """An aware moment as the warehouse stores it: UTC without a zone."""
+    return time.astimezone(UTC).replace(tzinfo=None)
+
+
+def micros(time: datetime) -> int:
+    """An aware moment in microseconds since 1970."""
+    return (time - _EPOCH) // _TICK
+
+
+def moment(microseconds: int) -> datetime:
+    """Microseconds since 1970 as an aware moment."""
+    return _EPOCH + microseconds * _TICK

@@ -1,0 +1,233 @@
+"""Events of an experiment's units, one source at a time, ordered by unit and day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import ibis
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.analysis.assignments import Assignments, in_utc, micros
+from pipelines.analysis.conditions import attribute_text, fits
+from pipelines.definitions.sources import Condition, Source
+from pipelines.engine.engines import Engine
+from stats.status import FloatArray
+
+Integers = npt.NDArray[np.int64]
+MICROS_PER_DAY = 86_400_000_000
+ROWS_AT_ONCE = 6_000_000
+ASSIGNMENTS = {"unit_key": "int32", "unit_id": "int64", "exposed_at": "timestamp"}
+EVENT_ROWS = {
+    "unit_id": "int64",
+    "event_code": "int32",
+    "occurred_at": "timestamp",
+    "value": "float64",
+    "attributes": "string",
+    "batch_id": "int32",
+}
+SourceKey = tuple[Source, str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """What a look covers.
+
+    Attributes
+    ----------
+    start
+        What days are counted from.
+    until
+        Events at or after it do not count.
+    ended
+        Whether the experiment was over by then.
+    look_back_days
+        Days before first exposure that covariates need.
+    batches
+        Batches that had been ingested by the moment of an as-of look; None: all.
+    """
+
+    start: datetime
+    until: datetime
+    ended: bool
+    look_back_days: float = 0.0
+    batches: tuple[int, ...] | None = None
+
+    @property
+    def days(self) -> FloatArray:
+        """Ends of the days, days since the start; the last may be within a day; none before the start."""
+        length = (self.until - self.start) / timedelta(days=1)
+        if length <= 0:
+            return np.zeros(0)
+        return np.append(np.arange(1.0, np.ceil(length)), length)
+
+    def day_of(self, at: Integers) -> Integers:
+        """Place among `days` of moments in microseconds; what is earlier or later counts to the first or last."""
+        count = max(self.days.size, 1)
+        return np.asarray(np.clip((at - micros(self.start)) // MICROS_PER_DAY, 0, count - 1), np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SourceRows:
+    """Events of one source, ordered by unit, within it by day.
+
+    Attributes
+    ----------
+    unit, day
+        Key of the unit and place of the day, shape ``(rows,)``.
+    at, offset
+        When it happened, in microseconds since 1970 and since the unit's first exposure.
+    value
+        Its value; NaN where it has none.
+    item
+        Number of the attribute's value for counts of different ones, -1 where there is none; None: the value itself
+        is told apart.
+    first, last
+        First row of each unit that has rows, and the row after its last.
+    most
+        Most rows of one unit.
+    """
+
+    unit: Integers
+    day: Integers
+    at: Integers
+    offset: Integers
+    value: FloatArray
+    item: Integers | None
+    first: Integers
+    last: Integers
+    most: int
+    kept: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def owner(self) -> Integers:
+        """The unit of each stretch of rows."""
+        return self.unit[self.first]
+
+
+def source_expression(
+    codes: Sequence[int], filters: Sequence[Condition], distinct_of: str | None, period: Period
+) -> ibis.Table:
+    """Events of some names that satisfy all conditions, with the key of their unit; reads `assignments`."""
+    units = ibis.table(ASSIGNMENTS, name="assignments")
+    events = ibis.table(EVENT_ROWS, name="event_rows")
+    events = events.filter(events.event_code.isin(list(codes)) & (events.occurred_at < in_utc(period.until)))
+    if period.batches is not None:
+        events = events.filter(events.batch_id.isin(list(period.batches)))
+    for condition in filters:
+        events = events.filter(fits(events.attributes, condition))
+    joined = events.join(units, "unit_id")
+    since = joined.exposed_at
+    if period.look_back_days:
+        since -= ibis.interval(microseconds=timedelta(days=period.look_back_days) // timedelta(microseconds=1))
+    joined = joined.filter(joined.occurred_at >= since)
+    chosen = {"unit_key": joined.unit_key, "at": joined.occurred_at, "value": joined.value}
+    if len(codes) > 1:
+        chosen["code"] = joined.event_code
+    if distinct_of is not None:
+        chosen["item"] = attribute_text(joined.attributes, distinct_of)
+    return joined.select(**chosen)
+
+
+def read_sources(
+    engine: Engine,
+    assignments: Assignments,
+    keys: Sequence[SourceKey],
+    codes: dict[str, int],
+    period: Period,
+    *,
+    rows_of: dict[int, int] | None = None,
+) -> Iterator[tuple[SourceKey, SourceRows]]:
+    """Rows of each source, in the order of `keys` as far as possible; each is read once.
+
+    Parameters
+    ----------
+    codes
+        Number of each event name in the warehouse; a source whose event is not there has no rows.
+    rows_of
+        How many events there are of each number: sources are read together up to some millions of rows.
+    """
+    for key in keys:
+        if key[0].event not in codes:
+            yield key, _ordered(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), None, assignments, period)
+    known = [key for key in keys if key[0].event in codes]
+    for group in _groups(known, codes, rows_of or {}):
+        (source, distinct_of), numbers = group[0], [codes[key[0].event] for key in group]
+        table: Any = engine.read(source_expression(sorted(set(numbers)), source.filters, distinct_of, period))
+        unit = np.asarray(table["unit_key"].to_numpy(), np.int64)
+        at = np.asarray(table["at"].to_numpy()).astype("datetime64[us]").astype(np.int64)
+        value = np.asarray(table["value"].to_numpy(), np.float64)
+        item = None if distinct_of is None else _numbered(table["item"])
+        code = np.asarray(table["code"].to_numpy()) if "code" in table.column_names else None
+        del table
+        for key, number in zip(group, numbers, strict=True):
+            mine = slice(None) if code is None else np.flatnonzero(code == number)
+            chosen = None if item is None else item[mine]
+            yield key, _ordered(unit[mine], at[mine], value[mine], chosen, assignments, period)
+
+
+def _groups(keys: Sequence[SourceKey], codes: dict[str, int], rows_of: dict[int, int]) -> Iterator[list[SourceKey]]:
+    """Sources that differ in their event only are read together, while they are small."""
+    waiting = list(keys)
+    while waiting:
+        lead = waiting[0]
+        group: list[SourceKey] = []
+        rows = 0
+        for key in waiting:
+            size = rows_of.get(codes[key[0].event], 0)
+            if key[0].filters != lead[0].filters or key[1] != lead[1] or (group and rows + size > ROWS_AT_ONCE):
+                continue
+            group.append(key)
+            rows += size
+        yield group
+        waiting = [key for key in waiting if key not in group]
+
+
+def _numbered(texts: Any) -> Integers:  # noqa: ANN401 - pyarrow has no types
+    """A number per different text; -1 for none."""
+    encoded = pc.dictionary_encode(pa.chunked_array(texts).combine_chunks())
+    indices = encoded.combine_chunks().indices if isinstance(encoded, pa.ChunkedArray) else encoded.indices
+    return np.asarray(pc.fill_null(indices, -1).to_numpy(zero_copy_only=False), np.int64)
+
+
+def _ordered(
+    unit: Integers, at: Integers, value: FloatArray, item: Integers | None, assignments: Assignments, period: Period
+) -> SourceRows:
+    """Put rows in the order of unit and day."""
+    order, unit, day = _order(unit, period.day_of(at), units=assignments.units, days=max(period.days.size, 1))
+    at, value = at[order], value[order]
+    starts = np.flatnonzero(np.concatenate([[True], unit[1:] != unit[:-1]])) if unit.size else np.zeros(0, np.int64)
+    ends = np.append(starts[1:], unit.size) if unit.size else starts
+    return SourceRows(
+        unit=unit,
+        day=day,
+        at=at,
+        offset=at - assignments.exposed_at[unit],
+        value=value,
+        item=None if item is None else item[order],
+        first=starts,
+        last=ends,
+        most=int((ends - starts).max(initial=0)),
+    )
+
+
+def _order(unit: Integers, day: Integers, *, units: int, days: int) -> tuple[Integers, Integers, Integers]:
+    """Places of the rows in the order of unit and day, and these two in that order."""
+    widths = [max(int(size - 1).bit_length(), 1) for size in (max(units, 1), days, max(unit.size, 1))]
+    if sum(widths) > 63:
+        order = np.asarray(np.lexsort((day, unit)), np.int64)
+        return order, unit[order], day[order]
+    # One sort of whole numbers that carry the row in their last bits is several times faster than sorting places.
+    packed = unit << widths[1]
+    packed |= day
+    packed <<= widths[2]
+    packed |= np.arange(unit.size)
+    packed.sort()
+    order = packed & ((1 << widths[2]) - 1)
+    packed >>= widths[2]
+    return order, packed >> widths[1], packed & ((1 << widths[1]) - 1)
