@@ -136,6 +136,7 @@ class Workspace:
             self.schemas_dir,
             self.inbox / "exposures",
             self.inbox / "events",
+            self.inbox / "identities",
             self.landed,
             self.outbox,
             self.warehouse_path.parent,

@@ -123,23 +123,27 @@ def is_currency(unit_label: str) -> bool:
 
 def value_places(kind: str, values: Iterable[float | None], difference: float | None, *, unit_label: str = "") -> int:
     """Decimals for a metric's values, fine enough to see the difference between them; of money never just one."""
-    scale = 100 if kind == "proportion" else 1
+    scale = 100 if kind in SHARES else 1
     finite = [abs(value) * scale for value in values if value is not None and math.isfinite(value)]
     coarse = decimals(max(finite, default=0.0), significant=3)
     fine = coarse if not difference else max(coarse, min(decimals(difference * scale, significant=1), coarse + 3))
     return 2 if fine == 1 and is_currency(unit_label) else fine
 
 
+SHARES = frozenset({"proportion", "retention", "funnel"})
+"""Kinds of metrics whose values are shares of units: shown in percent."""
+
+
 def metric_value(value: float | None, *, kind: str, unit_label: str = "", places: int | None = None) -> str:
     """A metric's value: proportions in percent, everything else with its unit."""
-    if kind == "proportion":
+    if kind in SHARES:
         return percent(value, places=places)
     return with_unit(number(value, places=places), unit_label)
 
 
 def difference(value: float | None, *, kind: str, unit_label: str = "", places: int | None = None) -> str:
     """Treatment minus control: proportions in percentage points, everything else with its unit."""
-    if kind == "proportion":
+    if kind in SHARES:
         scaled = None if value is None else value * 100
         text = number(scaled, places=decimals(scaled) if places is None else places, signed=True)
         return text if text == NONE else text + " pp"

@@ -1,4 +1,4 @@
-"""`rampwise ingest exposures`, `rampwise ingest events` and `rampwise ingest --inbox`."""
+"""`rampwise ingest exposures`, `events`, `identities`, `mixed` and `--inbox`."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ def from_inbox(
     context: typer.Context,
     *,
     inbox: Annotated[
-        bool, typer.Option("--inbox", help="Load every complete file of inbox/exposures and inbox/events, each once.")
+        bool, typer.Option("--inbox", help="Load every complete file of the folders of inbox/, each once.")
     ] = False,
     output: Output = OutputFormat.TEXT,
 ) -> None:
     """Load exposures and events from Parquet, CSV and JSONL files.
 
-    With --inbox: every complete file of inbox/exposures and inbox/events, each in a transaction of its own; a folder
-    below names the source, as in inbox/events/web. Files move to landed/; what is refused whole moves to
-    inbox/refused with its reason. Exit code 1 if a file was refused.
+    With --inbox: every complete file of inbox/exposures, inbox/events and inbox/identities, each in a transaction of
+    its own; a folder below names the source, as in inbox/events/web. Files move to landed/; what is refused whole
+    moves to inbox/refused with its reason. Exit code 1 if a file was refused.
     """
     if context.invoked_subcommand is not None:
         if inbox:
@@ -142,6 +142,31 @@ def events(
     contract = _contract(workspace)
     with _leased(workspace), opened_warehouse(workspace) as warehouse:
         load = partial(ingest_events, warehouse, files, contract=contract, mapping=found)
+        _report(partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
+
+
+@group.command()
+def identities(
+    context: typer.Context,
+    files: Files,
+    *,
+    column: Columns = None,
+    source: Source = None,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Load identities: which known unit an anonymous one turned out to be, and when.
+
+    Columns, found by name: anonymous_id, known_id, linked_at, and optionally link_id. Experiments with `identity` in
+    their definition use them. The same file or row twice changes nothing. Exit code 1 if a file cannot be read.
+    """
+    from pipelines.ingest import ingest_identities
+    from pipelines.ingest.columns import IDENTITY_COLUMNS
+
+    columns = parse_columns(column, IDENTITY_COLUMNS)
+    workspace = session(context).workspace
+    contract = _contract(workspace)
+    with _leased(workspace), opened_warehouse(workspace) as warehouse:
+        load = partial(ingest_identities, warehouse, files, contract=contract)
         _report(partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
 
 

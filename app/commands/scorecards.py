@@ -29,6 +29,11 @@ def scorecard_text(snapshot: Snapshot) -> str:
         "",
         columns([HEADER, *_rows(snapshot)]),
     ]
+    for table in shown.breakdowns(snapshot):
+        lines = [columns([table.header, *table.rows])] if table.rows else []
+        parts += ["", table.title, *lines, *table.notes]
+    if facts := shown.method_facts(snapshot):
+        parts += ["", *(f"{name}: {value}" for name, value in facts)]
     if snapshot.blocked:
         parts.append("\nA health check failed: read none of these numbers as a result.")
     return "\n".join(parts)

@@ -93,9 +93,16 @@ def show_snapshot(snapshot: Snapshot) -> None:
         notes=notes[:2],
     )
     show_timelines(snapshot)
+    tables = presentation.breakdowns(snapshot)
+    if tables:
+        st.subheader("Segments, units and choices")
+        panel("breakdowns.html", key="breakdowns", tables=tables)
     panel("units_and_health.html", key="units_and_health", s=snapshot)
     with st.expander("Method, evidence in full and versions"):
         panel("evidence.html", key="evidence", s=snapshot, lines=lines, notes=notes)
+        for query in snapshot.method.queries if snapshot.method else ():
+            st.caption(f"SQL: {query.name}")
+            st.code(query.sql, language="sql")
         st.download_button(
             "Download this snapshot as JSON",
             to_json(snapshot, indent=2),

@@ -6,7 +6,16 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 
-from pipelines.formatting import OPEN_END, date, difference, interval, shared_places, short_percent, signed_percent
+from pipelines.formatting import (
+    OPEN_END,
+    SHARES,
+    date,
+    difference,
+    interval,
+    shared_places,
+    short_percent,
+    signed_percent,
+)
 from pipelines.store.looks import LookRecord
 from pipelines.store.snapshot import Comparison, HealthCheck, MetricResult
 from stats.proportion_effect import ProportionMethod
@@ -93,7 +102,7 @@ def _evidence(metric: MetricResult, comparison: Comparison, minimum_effect: floa
     else:
         low, high = comparison.difference_interval or (math.nan, math.nan)
         ends = (comparison.difference, low, high)
-        places = shared_places(ends, (0.0,), scale=100 if metric.kind == "proportion" else 1)
+        places = shared_places(ends, (0.0,), scale=100 if metric.kind in SHARES else 1)
         estimate, lower, upper = (
             difference(value, kind=metric.kind, unit_label=metric.unit_label, places=places) for value in ends
         )

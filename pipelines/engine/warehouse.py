@@ -26,7 +26,17 @@ from pipelines.engine.migrations import SCHEMA_VERSION, can_migrate, migrate
 from pipelines.engine.queries import read_sql
 from pipelines.engine.turns import take_turn
 
-TABLES = ("warehouse_version", "batches", "rejected", "journal", "units", "event_names", "exposures", "events")
+TABLES = (
+    "warehouse_version",
+    "batches",
+    "rejected",
+    "journal",
+    "units",
+    "event_names",
+    "exposures",
+    "events",
+    "identities",
+)
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
 LONGEST_COMMAND = 120
 HOLDER = re.compile(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
@@ -213,6 +223,11 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bo
     found = int(connection.execute("SELECT max(version) FROM warehouse_version").fetchall()[0][0])
     if found < SCHEMA_VERSION and can_migrate(found) and not read_only:
         migrate(connection, path, found=found)
-        return
+        found = SCHEMA_VERSION
     if found != SCHEMA_VERSION:
         raise WarehouseVersionError(path, found=found, expected=SCHEMA_VERSION)
+    # A warehouse from before has no map of identities; it gets an empty one when it is first written to again.
+    if not read_only and connection.execute(
+        "SELECT count(*) FROM information_schema.tables WHERE table_name = 'identity_rows'"
+    ).fetchall() == [(0,)]:
+        connection.execute(read_sql("identities"))

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from duckdb import DuckDBPyConnection
 
 from pipelines.engine.queries import read_sql
-from pipelines.ingest.columns import EVENT_COLUMNS, EXPOSURE_COLUMNS, Column
+from pipelines.ingest.columns import EVENT_COLUMNS, EXPOSURE_COLUMNS, IDENTITY_COLUMNS, Column
 
 Numbers: TypeAlias = np.ndarray[tuple[int], np.dtype[np.int64]]
 
@@ -21,6 +21,7 @@ Numbers: TypeAlias = np.ndarray[tuple[int], np.dtype[np.int64]]
 TYPES = {
     "row_id": pa.int64(),
     "unit_id": pa.int64(),
+    "anonymous_id": pa.int64(),
     "event_code": pa.int64(),
     "row_number": pa.int64(),
     "moment": pa.timestamp("us"),
@@ -31,7 +32,7 @@ TYPES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What differs between exposures and events.
+    """What differs between exposures, events and identities.
 
     Attributes
     ----------
@@ -69,7 +70,13 @@ EVENTS = Kind(
     time="occurred_at",
     kept=("row_id", "unit_id", "event", "moment", "value", "attributes", "reason"),
 )
-KINDS = {kind.table: kind for kind in (EXPOSURES, EVENTS)}
+IDENTITIES = Kind(
+    table="identities",
+    columns=IDENTITY_COLUMNS,
+    time="linked_at",
+    kept=("row_id", "anonymous_id", "unit_id", "moment", "reason"),
+)
+KINDS = {kind.table: kind for kind in (EXPOSURES, EVENTS, IDENTITIES)}
 """Every kind of rows that can be loaded, by the name of its table, its command and its folder in the inbox."""
 
 
@@ -151,6 +158,8 @@ class Store:
         connection, kind = self._connection, self._kind
         if kind is EVENTS:
             chunk = with_event_codes(connection, chunk)
+            self._chunk.fill(chunk)
+        elif kind is IDENTITIES:
             self._chunk.fill(chunk)
         else:
             self._chunk.fill(chunk)

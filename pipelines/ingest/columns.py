@@ -34,6 +34,12 @@ EVENT_COLUMNS = (
     Column(name="value", required=False),
     Column(name="event_id", required=False),
 )
+IDENTITY_COLUMNS = (
+    Column(name="anonymous_id"),
+    Column(name="known_id"),
+    Column(name="linked_at", aliases=TIMES),
+    Column(name="link_id", required=False),
+)
 
 
 def match_columns(

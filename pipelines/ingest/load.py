@@ -122,6 +122,33 @@ def ingest_events(
     )
 
 
+def ingest_identities(
+    warehouse: Warehouse,
+    sources: Sources,
+    *,
+    contract: Contract = ANYTHING,
+    columns: Mapping[str, str] | None = None,
+    source: str | None = None,
+    landed: Path | None = None,
+    progress: Progress | None = None,
+) -> IngestSummary:
+    """Load identities: which known unit an anonymous one turned out to be, and when.
+
+    As `ingest_exposures`, with the columns `anonymous_id`, `known_id`, `linked_at` (or `ts`, `timestamp`, `time`) and,
+    optionally, `link_id`. The ids are `unit_id`s of exposures and events. Further columns are not kept.
+    """
+    return ingest(
+        warehouse,
+        sources,
+        KINDS["identities"],
+        contract=contract,
+        columns=columns,
+        source=source,
+        landed=landed,
+        progress=progress,
+    )
+
+
 def ingest(
     warehouse: Warehouse,
     sources: Sources,

@@ -92,12 +92,15 @@ def source_rows(
             ("variant", "variant"),
             ("event", "event"),
             ("unit_id", "unit_text"),
+            ("known_id", "unit_text"),
+            ("anonymous_id", "anonymous_text"),
+            ("link_id", "id_text"),
             ("event_id", "id_text"),
             ("exposure_id", "id_text"),
         )
         if name in columns
     }
-    if not {"event_id", "exposure_id"} & columns.keys():
+    if not {"event_id", "exposure_id", "link_id"} & columns.keys():
         texts["id"] = nothing("VARCHAR").alias("id_text")
     time_typed, time_text = _time(source, time, columns[time])
     value_typed, value_text = _number(source, columns.get("value"))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 from statistics import median_low
+from typing import Protocol
 
 from pipelines import formatting
 from pipelines.reports.scorecard import ScorecardRow
@@ -56,7 +57,27 @@ class Axis:
         return min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
 
 
-def shared_axis(rows: Iterable[ScorecardRow]) -> Axis:
+class Drawn(Protocol):
+    """What an axis has to hold: an estimate, its interval, and a guardrail's margin."""
+
+    @property
+    def lift(self) -> float | None:
+        """The estimate, a proportion; None where there is nothing to draw."""
+
+    @property
+    def low(self) -> float | None:
+        """Lower end of its interval."""
+
+    @property
+    def high(self) -> float | None:
+        """Upper end of its interval."""
+
+    @property
+    def margin_at(self) -> float | None:
+        """Where a guardrail's tolerance ends."""
+
+
+def shared_axis(rows: Iterable[Drawn]) -> Axis:
     """The axis all intervals fit on, except those so long that they would flatten the rest."""
     rows = tuple(rows)
     extents = [_extent(row) for row in rows]
@@ -71,7 +92,7 @@ def shared_axis(rows: Iterable[ScorecardRow]) -> Axis:
     return _ticked(min(low, -high / 8, -SMALLEST_REACH / 8), max(high, -low / 8, SMALLEST_REACH))
 
 
-def _extent(row: ScorecardRow) -> tuple[float, float]:
+def _extent(row: Drawn) -> tuple[float, float]:
     seen = [v for v in (row.lift, row.low, row.high, row.margin_at) if v is not None and math.isfinite(v)]
     if row.lift is None:
         seen = []
@@ -99,18 +120,40 @@ def interval_svg(row: ScorecardRow, axis: Axis) -> str:
 
     Where there is no interval only the axis lines are drawn; the title says why.
     """
-    title = interval_title(row)
     tone = Tone.MUTED if row.greyed else row.tone
+    title, margin = interval_title(row), row.margin_at
+    return span_svg(title, axis, lift=row.lift, low=row.low, high=row.high, tone=tone, margin_at=margin)
+
+
+def span_svg(
+    title: str,
+    axis: Axis,
+    *,
+    lift: float | None,
+    low: float | None,
+    high: float | None,
+    tone: Tone,
+    margin_at: float | None = None,
+) -> str:
+    """An interval on the axis, as `interval_svg`, of the numbers themselves.
+
+    Parameters
+    ----------
+    title
+        The picture in one sentence.
+    lift, low, high, margin_at
+        Proportions; infinite where unbounded, None where there is nothing to draw.
+    """
     colour = f"var(--rw-{tone.value},{FALLBACK[tone]})"
     marks = [_line(axis, tick, "opacity:.12") for tick in axis.ticks if tick]
     marks.append(_line(axis, 0.0, "opacity:.55"))
-    if row.margin_at is not None and axis.low <= row.margin_at <= axis.high:
-        marks.append(_line(axis, row.margin_at, "opacity:.8;stroke-dasharray:2 3"))
-    if row.low is not None and row.high is not None:
-        marks.append(_bar(axis, row.low, row.high, colour))
-    if row.lift is not None and axis.low <= row.lift <= axis.high:
+    if margin_at is not None and axis.low <= margin_at <= axis.high:
+        marks.append(_line(axis, margin_at, "opacity:.8;stroke-dasharray:2 3"))
+    if low is not None and high is not None:
+        marks.append(_bar(axis, low, high, colour))
+    if lift is not None and axis.low <= lift <= axis.high:
         marks.append(
-            f'<circle cx="{_x(axis, row.lift):.2f}" cy="{HEIGHT / 2:g}" r="5" '
+            f'<circle cx="{_x(axis, lift):.2f}" cy="{HEIGHT / 2:g}" r="5" '
             f'style="fill:{colour};stroke:var(--rw-surface,#fff);stroke-width:1.5"/>'
         )
     return _svg(title, marks, HEIGHT)

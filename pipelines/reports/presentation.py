@@ -19,6 +19,7 @@ from pipelines.formatting import (
     signed_percent,
     time,
 )
+from pipelines.reports.breakdowns import Table, breakdowns, method_facts
 from pipelines.reports.intervals import Axis, axis_svg, interval_svg, interval_title, shared_axis
 from pipelines.reports.planned import (
     deviation_text,
@@ -51,9 +52,11 @@ __all__ = [
     "ROLES",
     "Axis",
     "ScorecardRow",
+    "Table",
     "Tone",
     "Word",
     "axis_svg",
+    "breakdowns",
     "count",
     "date",
     "days",
@@ -67,6 +70,7 @@ __all__ = [
     "interval_title",
     "looked_text",
     "looks_text",
+    "method_facts",
     "metric_value",
     "name_in_words",
     "number",

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from pipelines import formatting
 from pipelines.reports import presentation, wording
+from pipelines.reports.breakdowns import breakdowns
 from pipelines.reports.intervals import axis_svg, interval_svg, shared_axis
 from pipelines.reports.method import method_notes
 from pipelines.reports.scorecard import ScorecardRow, effects_withheld, scorecard
@@ -148,6 +149,7 @@ def _section(snapshot: Snapshot, *, level: int) -> dict[str, Any]:
         "primary": next(iter(about), None),
         "notes": method_notes(snapshot),
         "timelines": timelines(snapshot),
+        "breakdowns": breakdowns(snapshot),
     }
 
 

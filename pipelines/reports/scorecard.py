@@ -200,7 +200,7 @@ def _effect_texts(metric: MetricResult, comparison: Comparison, minimum_effect: 
     limits = (0.0,) if metric.margin is None else (0.0, -metric.margin, metric.margin)
     limits = (*limits, -minimum_effect, minimum_effect)
     places = formatting.shared_places((comparison.lift, low, high), limits, scale=100)
-    scale = 100 if metric.kind == "proportion" else 1
+    scale = 100 if metric.kind in formatting.SHARES else 1
     ends = comparison.difference_interval or (None, None)
     fine = formatting.shared_places((comparison.difference, *ends), (0.0,), scale=scale)
 

@@ -94,7 +94,7 @@ def timelines(snapshot: Snapshot) -> tuple[Timeline, ...]:
 
 
 def _timeline(snapshot: Snapshot, metric: MetricResult, comparison: Comparison) -> Timeline:
-    scale = 100.0 if metric.kind == "proportion" else 1.0
+    scale = 100.0 if metric.kind in formatting.SHARES else 1.0
     always = snapshot.plan.design == "always_valid"
 
     def scaled(value: float | None) -> float | None:
@@ -129,7 +129,7 @@ def _timeline(snapshot: Snapshot, metric: MetricResult, comparison: Comparison) 
         metric=metric.metric,
         treatment=comparison.treatment,
         title=f"{metric.label}: {comparison.treatment} − {snapshot.control}",
-        unit="percentage points" if metric.kind == "proportion" else metric.unit_label or "units of the metric",
+        unit="percentage points" if metric.kind in formatting.SHARES else metric.unit_label or "units of the metric",
         points=points,
         looks=looks,
         valid=always,

@@ -154,6 +154,8 @@ EXCLUSIONS: Final[dict[str, str]] = {
     "after_end": "First exposure after the end",
     "in_the_future": "First exposure in the future",
     "unknown_variant": "In a variant that is not defined",
+    "not_activated": "Not activated",
+    "ambiguous_identity": "With several known identities",
 }
 
 DESIGNS: Final[dict[str, str]] = {

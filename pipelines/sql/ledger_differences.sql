@@ -1,11 +1,13 @@
 -- ledger_differences: batches whose rows are not as many as the ledger says, and rows of no batch.
--- Grain: one row per such batch. Reads: batches, event_rows, exposure_rows, rejected.
+-- Grain: one row per such batch. Reads: batches, event_rows, exposure_rows, identity_rows, rejected.
 WITH stored AS (
     SELECT batch_id, sum(rows) AS rows
     FROM (
         SELECT batch_id, count(*) AS rows FROM event_rows GROUP BY batch_id
         UNION ALL
         SELECT batch_id, count(*) AS rows FROM exposure_rows GROUP BY batch_id
+        UNION ALL
+        SELECT batch_id, count(*) AS rows FROM identity_rows GROUP BY batch_id
     ) AS facts
     GROUP BY batch_id
 ),

@@ -8,6 +8,8 @@ SELECT 'event_rows' AS table_name, bit_xor(hash(entry)) AS digest FROM event_row
 UNION ALL
 SELECT 'exposure_rows' AS table_name, bit_xor(hash(entry)) AS digest FROM exposure_rows AS entry
 UNION ALL
+SELECT 'identity_rows' AS table_name, bit_xor(hash(entry)) AS digest FROM identity_rows AS entry
+UNION ALL
 SELECT 'journal' AS table_name, bit_xor(hash(entry)) AS digest FROM journal AS entry
 UNION ALL
 SELECT 'rejected' AS table_name, bit_xor(hash(entry)) AS digest FROM rejected AS entry

@@ -230,6 +230,8 @@ class IdentityRecord:
     """Most known ids of one anonymous id."""
     most_anonymous: int
     """Most anonymous ids of one known id."""
+    links_unused: int
+    """Pairs of the map that a policy of one known id per anonymous id cannot use."""
     left_out: dict[str, int]
     """Exposed units that each policy leaves out, by policy."""
     merged: int

@@ -1,0 +1,76 @@
+"""Segments, activation and the method on the experiment's page."""
+
+from dataclasses import replace
+
+from pipelines.store.breakdowns import (
+    ActivationArm,
+    ActivationRecord,
+    CompiledQuery,
+    EffectNumbers,
+    Interaction,
+    MethodRecord,
+    SegmentArm,
+    SegmentCell,
+    SegmentResult,
+)
+
+
+def with_breakdowns(snapshot):
+    effect = EffectNumbers(
+        treatment=snapshot.metrics[0].comparisons[0].treatment,
+        difference=0.01,
+        se=0.004,
+        low=0.002,
+        high=0.018,
+        lift=0.1,
+        lift_low=0.02,
+        lift_high=0.18,
+        confidence=0.95,
+        status="ok",
+    )
+    arms = tuple(SegmentArm(variant=arm.variant, n=500, mean=0.1) for arm in snapshot.arms)
+    cells = tuple(
+        SegmentCell(value=value, rest=False, arms=arms, effects=(replace(effect, lift=0.1 * place),))
+        for place, value in enumerate(("DE", "AT", "CH"))
+    )
+    segments = SegmentResult(
+        attribute="country",
+        cells=cells,
+        interactions=(Interaction(treatment=effect.treatment, statistic=1.5, df=2, p_value=0.47),),
+    )
+    first, *others = snapshot.metrics
+    return replace(
+        snapshot,
+        metrics=(replace(first, segments=(segments,)), *others),
+        activation=ActivationRecord(
+            event="opened_page",
+            within_days=2.0,
+            arms=tuple(ActivationArm(variant=arm.variant, exposed=1000, activated=500) for arm in snapshot.arms),
+            state="pass",
+            statistic=0.0,
+            p_value=1.0,
+            message="Activated units come in the planned shares.",
+        ),
+        method=MethodRecord(engine="duckdb", rows_read=4242, queries=(CompiledQuery(name="values", sql="SELECT 42"),)),
+    )
+
+
+def test_segments_activation_and_method_are_on_the_page(write, open_page, made, shown):
+    snapshot = with_breakdowns(made["ship"])
+    page = open_page(write(snapshot), "experiment", experiment=snapshot.experiment)
+    text = shown(page)
+    for words in (
+        "by country",
+        "DE",
+        "no sign that the effect differs",
+        "Activation",
+        "opened_page within 2 days",
+        "4,242",
+    ):
+        assert words in text, words
+    assert [each.value for each in page.code] == ["SELECT 42"]
+
+
+def test_a_snapshot_without_them_shows_no_empty_heading(write, open_page, made, shown):
+    page = open_page(write(made["ship"]), "experiment", experiment=made["ship"].experiment)
+    assert "Segments, units and choices" not in [each.value for each in page.subheader]
