@@ -19,7 +19,7 @@ from pipelines.formatting import (
     signed_percent,
     time,
 )
-from pipelines.reports.breakdowns import Table, breakdowns, method_facts
+from pipelines.reports.breakdowns import Table, breakdowns
 from pipelines.reports.intervals import Axis, axis_svg, interval_svg, interval_title, shared_axis
 from pipelines.reports.planned import (
     deviation_text,
@@ -30,6 +30,7 @@ from pipelines.reports.planned import (
     progress_text,
     time_text,
 )
+from pipelines.reports.provenance import method_facts
 from pipelines.reports.scorecard import ScorecardRow, effects_withheld, scorecard, shown_at
 from pipelines.reports.wording import (
     EXCLUSIONS,

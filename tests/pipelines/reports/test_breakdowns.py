@@ -10,7 +10,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from app.commands.scorecards import scorecard_text
-from pipelines.reports.breakdowns import breakdowns, cap_text, method_facts
+from pipelines.reports.breakdowns import breakdowns
+from pipelines.reports.provenance import cap_text, method_facts
 from pipelines.reports.render import render_html
 from pipelines.store.breakdowns import (
     ActivationArm,
