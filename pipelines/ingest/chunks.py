@@ -76,6 +76,8 @@ IDENTITIES = Kind(
     time="linked_at",
     kept=("row_id", "anonymous_id", "unit_id", "moment", "reason"),
 )
+KINDS = {kind.table: kind for kind in (EXPOSURES, EVENTS, IDENTITIES)}
+"""Every kind of rows that can be loaded, by the name of its table, its command and its folder in the inbox."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
