@@ -14,6 +14,7 @@ from pipelines.analysis.comparisons import metric_result, questions
 from pipelines.analysis.decisions import decision_record, taken_looks, withheld_reason
 from pipelines.analysis.experiment_moments import ExperimentMoments
 from pipelines.analysis.frozen import plan_in_force, plan_record
+from pipelines.analysis.given_moments import read_given_moments
 from pipelines.analysis.health import health_checks
 from pipelines.analysis.reading import read_moments
 from pipelines.analysis.sequential import Look, this_look
@@ -87,7 +88,10 @@ def _look(
     experiment = force.experiment
     hashes = _hashes(written, [definitions.metrics[name] for name in written.metric_names])
     metrics = [definitions.metrics[name] for name in experiment.metric_names]
-    found = read_moments(warehouse, experiment, metrics, until=now, as_of=as_of, known=definitions.metrics)
+    if experiment.data == "moments":
+        found = read_given_moments(warehouse, experiment, metrics, until=now, as_of=as_of)
+    else:
+        found = read_moments(warehouse, experiment, metrics, until=now, as_of=as_of, known=definitions.metrics)
     exposed = found.exposed
     health = health_checks(experiment, found, metrics, now=now)
     look = this_look(

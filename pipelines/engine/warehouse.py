@@ -24,7 +24,18 @@ from pipelines.engine.hardening import Configuration, configuration, lock, remov
 from pipelines.engine.queries import read_sql
 
 SCHEMA_VERSION = 1
-TABLES = ("warehouse_version", "batches", "rejected", "units", "event_names", "exposures", "events", "identities")
+TABLES = (
+    "warehouse_version",
+    "batches",
+    "rejected",
+    "units",
+    "event_names",
+    "exposures",
+    "events",
+    "identities",
+    "moments",
+)
+LATER_TABLES = {"identity_rows": "identities", "moment_rows": "moments"}
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
 LONGEST_COMMAND = 120
 HOLDER = re.compile(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
@@ -167,8 +178,9 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bo
     found = int(connection.execute("SELECT max(version) FROM warehouse_version").fetchall()[0][0])
     if found != SCHEMA_VERSION:
         raise WarehouseVersionError(path, found=found, expected=SCHEMA_VERSION)
-    # A warehouse from before has no map of identities; it gets an empty one when it is first written to again.
-    if not read_only and connection.execute(
-        "SELECT count(*) FROM information_schema.tables WHERE table_name = 'identity_rows'"
-    ).fetchall() == [(0,)]:
-        connection.execute(read_sql("identities"))
+    # A warehouse from before lacks later tables; it gets empty ones when it is written to again.
+    if not read_only:
+        there = {name for (name,) in connection.execute("SELECT table_name FROM information_schema.tables").fetchall()}
+        for table, sql in LATER_TABLES.items():
+            if table not in there:
+                connection.execute(read_sql(sql))

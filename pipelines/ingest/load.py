@@ -14,7 +14,7 @@ from duckdb import DuckDBPyConnection
 from pipelines.definitions.mappings.mapping import Mapping as Definition
 from pipelines.engine.queries import read_sql
 from pipelines.engine.warehouse import Warehouse
-from pipelines.ingest.chunks import EVENTS, EXPOSURES, IDENTITIES, Batch, Counts, Store
+from pipelines.ingest.chunks import EVENTS, EXPOSURES, IDENTITIES, MOMENTS, Batch, Counts, Store
 from pipelines.ingest.errors import ColumnError, IngestFailedError, LoadError, SourceError, UnreadableSourceError
 from pipelines.ingest.landing import keep
 from pipelines.ingest.reading import OUR_MISTAKES, Order, Progress, ReadError, read_chunks
@@ -139,6 +139,33 @@ def ingest_identities(
         kind=IDENTITIES,
         source=_source_name(source, None),
         columns=columns or {},
+        landed=landed,
+        progress=progress,
+    )
+    return _ingest(warehouse, sources, order)
+
+
+def ingest_moments(
+    warehouse: Warehouse,
+    sources: Sources,
+    *,
+    known: Mapping[str, frozenset[str]],
+    columns: Mapping[str, str] | None = None,
+    source: str | None = None,
+    landed: Path | None = None,
+    progress: Progress | None = None,
+) -> IngestSummary:
+    """Load moments: count, mean and variance of a metric per variant and day, aggregated elsewhere.
+
+    As `ingest_exposures`, with the columns `experiment`, `metric`, `variant`, `day` (or `date`), `n` (or `units`),
+    `mean`, `variance` (divisor n - 1) and, for ratios, `denominator_mean`, `denominator_variance` and `covariance`. A
+    row holds all units that had entered by the end of its day (UTC). A later batch replaces a day.
+    """
+    order = Order(
+        kind=MOMENTS,
+        source=_source_name(source, None),
+        columns=columns or {},
+        known=known,
         landed=landed,
         progress=progress,
     )
