@@ -24,6 +24,7 @@ from app.commands import (
     demos,
     diagnosis,
     ingestion,
+    integrity,
     plan,
     power,
     presets,
@@ -83,6 +84,8 @@ for name, command in (
     ("serve", dashboards.serve),
     ("collect", collecting.collect),
     ("doctor", diagnosis.doctor),
+    ("fsck", integrity.fsck),
+    ("rebuild", integrity.rebuild),
 ):
     cli.command(name)(command)
 cli.add_typer(ingestion.group, name="ingest")

@@ -31,13 +31,7 @@ outbox/
 
 
 class WorkspaceError(UsageError):
-    """A folder is not a workspace, or cannot become one.
-
-    Attributes
-    ----------
-    path
-        The folder.
-    """
+    """A folder is not a workspace, or cannot become one; `path` is the folder."""
 
     def __init__(self, path: Path, message: str) -> None:
         self.path = path
@@ -140,7 +134,10 @@ class Workspace:
             self.reports_dir,
             self.mappings_dir,
             self.schemas_dir,
-            self.inbox,
+            self.inbox / "exposures",
+            self.inbox / "events",
+            self.inbox / "identities",
+            self.inbox / "moments",
             self.landed,
             self.outbox,
             self.warehouse_path.parent,
@@ -162,6 +159,12 @@ class Settings(BaseSettings):
     """Disk DuckDB may use for rows that do not fit in memory, in `data/`; 90 % of what is free where unset."""
     wait_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 10.0
     """Seconds a command waits for the warehouse while another process holds it."""
+    most_rejected: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.01
+    """Share of refused rows, 0 to 1, above which a file is refused whole; fewer than 10 refused rows never do."""
+    history_days: Annotated[int, Field(ge=0, le=36500)] = 90
+    """Days before an experiment's start from which on exposures and events are accepted."""
+    largest_file: Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)] = 50.0
+    """Gigabytes after decompression beyond which a file is refused unread."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8501
     """Port of the dashboard."""
     address: str = "127.0.0.1"

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LIBRARIES = ("duckdb", "ibis-framework", "pandas", "pyarrow", "numpy", "scipy", "statsmodels", "pydantic", "streamlit")
 State = Literal["ok", "warning", "failed"]
+LEAST_FREE = 1_000_000_000
+LONGEST_LAG = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,8 @@ def doctor(context: typer.Context, output: Output = OutputFormat.TEXT) -> None:
     except WorkspaceError as error:
         findings.append(Finding(check="workspace", state="failed", message=str(error)))
     else:
-        findings += [*_definitions(workspace), *_warehouse(workspace), *_state(workspace), *safety(workspace)]
+        findings += [*_definitions(workspace), *_warehouse(workspace), *_state(workspace)]
+        findings += [*_storage(workspace), *safety(workspace)]
     failed = any(finding.state == "failed" for finding in findings)
     if output is OutputFormat.JSON:
         emit_json({"healthy": not failed, "findings": [asdict(finding) for finding in findings]})
@@ -121,3 +124,33 @@ def _state(workspace: Workspace) -> Iterator[Finding]:
     for delivery in open_deliveries:
         message = f"{delivery.report} of {delivery.slot.isoformat()} was begun and not finished; it is tried again."
         yield Finding(check="deliveries", state="warning", message=message)
+
+
+def _storage(workspace: Workspace) -> Iterator[Finding]:
+    """Room on the disk, the inbox and its lag, files put aside, and whether an ingester is at work."""
+    import shutil
+    import time
+
+    from pipelines.engine.migrations import SCHEMA_VERSION
+    from pipelines.ingest.errors import IngesterBusyError
+    from pipelines.ingest.inbox import REFUSED, waiting_files
+    from pipelines.ingest.lease import take_lease
+
+    free = shutil.disk_usage(workspace.root).free
+    stored = sum(path.stat().st_size for path in workspace.landed.rglob("*") if path.is_file())
+    state: State = "ok" if free > max(LEAST_FREE, stored // 10) else "warning"
+    yield Finding(check="disk", state=state, message=f"{free / 1e9:,.1f} GB free, {stored / 1e9:,.1f} GB landed")
+    yield Finding(check="schema", state="ok", message=f"this rampwise uses version {SCHEMA_VERSION} of the warehouse")
+    ready, left = waiting_files(workspace.inbox)
+    oldest = max((time.time() - each.path.stat().st_mtime for each in ready), default=0.0)
+    lag = f"{len(ready)} files wait, the oldest for {oldest / 60:,.0f} min; {len(left)} left alone"
+    yield Finding(check="inbox", state="warning" if oldest > LONGEST_LAG else "ok", message=lag)
+    refused = sum(1 for path in (workspace.inbox / REFUSED).rglob("*.reason.json"))
+    if refused:
+        message = f"{refused} files were refused whole; the reasons lie beside them in {workspace.inbox / REFUSED}."
+        yield Finding(check="refused", state="warning", message=message)
+    try:
+        with take_lease(workspace.landed, wait_seconds=0):
+            yield Finding(check="ingester", state="ok", message="none is at work")
+    except IngesterBusyError as error:
+        yield Finding(check="ingester", state="ok", message=f"at work: {error.holder}")

@@ -1,22 +1,24 @@
-"""`rampwise ingest exposures`, `events`, `identities` and `mixed`."""
+"""`rampwise ingest exposures`, `events`, `identities`, `mixed` and `--inbox`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, TypeAlias, overload
 
 import typer
 
-from app.commands.session import Output, OutputFormat, emit, emit_json, opened_warehouse, say, session
+from app.commands.session import FAILED, Output, OutputFormat, emit, emit_json, opened_warehouse, say, session
 
 if TYPE_CHECKING:
     from pipelines.config import Workspace
     from pipelines.definitions.mappings.mapping import Mapping
     from pipelines.ingest import IngestSummary
     from pipelines.ingest.columns import Column
+    from pipelines.ingest.contract import Contract
 
-group = typer.Typer(no_args_is_help=True, help="Load exposures, events, identities: Parquet, CSV, JSONL.")
+group = typer.Typer(no_args_is_help=True)
 
 Files: TypeAlias = Annotated[
     list[str],
@@ -35,6 +37,57 @@ MappingName: TypeAlias = Annotated[
 ]
 
 
+@group.callback(invoke_without_command=True)
+def from_inbox(
+    context: typer.Context,
+    *,
+    inbox: Annotated[
+        bool, typer.Option("--inbox", help="Load every complete file of the folders of inbox/, each once.")
+    ] = False,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Load exposures and events from Parquet, CSV and JSONL files.
+
+    With --inbox: every complete file of inbox/exposures, inbox/events and inbox/identities, each in a transaction of
+    its own; a folder below names the source, as in inbox/events/web. Files move to landed/; what is refused whole
+    moves to inbox/refused with its reason. Exit code 1 if a file was refused.
+    """
+    if context.invoked_subcommand is not None:
+        if inbox:
+            raise typer.BadParameter("--inbox loads what lies there; it takes no other files.")
+        return
+    if not inbox:
+        raise typer.BadParameter("Say what to load: exposures FILE..., events FILE..., or --inbox.")
+    from pipelines.config import Settings
+    from pipelines.ingest import IngestSummary
+    from pipelines.ingest.inbox import ingest_inbox
+
+    workspace = session(context).workspace
+    summary = ingest_inbox(
+        workspace.inbox,
+        workspace.landed,
+        partial(opened_warehouse, workspace),
+        contract=_contract(workspace),
+        wait_seconds=Settings.load(workspace).wait_seconds,
+        progress=say,
+    )
+    if output is OutputFormat.JSON:
+        emit_json(summary.as_dict())
+    else:
+        for table, files in summary.loaded.items():
+            emit(f"{table}: {IngestSummary(table=table, files=tuple(files)).line()}")
+        emit(
+            f"files: {sum(map(len, summary.loaded.values()))} loaded, {len(summary.known)} loaded before, "
+            f"{len(summary.refused)} refused, {len(summary.left)} left alone"
+        )
+    for file in summary.refused:
+        say(f"Refused, now in {workspace.inbox / 'refused'}: {file.error}")
+    for name in summary.left:
+        say(f"Left alone (half-written, changed a moment ago, or no plain file): {name}")
+    if summary.refused:
+        raise typer.Exit(FAILED)
+
+
 @group.command()
 def exposures(
     context: typer.Context,
@@ -50,7 +103,6 @@ def exposures(
     Columns, found by name: experiment, unit_id, variant, exposed_at. A row that cannot be accepted is kept with its
     reason; the rest is loaded. The same file or row twice changes nothing. Exit code 1 if a file cannot be read.
     """
-    from pipelines.definitions.loader import load_definitions
     from pipelines.ingest import ingest_exposures
     from pipelines.ingest.columns import EXPOSURE_COLUMNS
 
@@ -58,9 +110,9 @@ def exposures(
 
     workspace = session(context).workspace
     found = _mapping(workspace, mapping, column)
-    known = load_definitions(workspace.root).variants
-    with opened_warehouse(workspace) as warehouse:
-        load = partial(ingest_exposures, warehouse, files, known=known, mapping=found)
+    contract = _contract(workspace)
+    with _leased(workspace), opened_warehouse(workspace) as warehouse:
+        load = partial(ingest_exposures, warehouse, files, known=contract.variants, contract=contract, mapping=found)
         _report(partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
 
 
@@ -87,8 +139,9 @@ def events(
 
     workspace = session(context).workspace
     found = _mapping(workspace, mapping, column)
-    with opened_warehouse(workspace) as warehouse:
-        load = partial(ingest_events, warehouse, files, mapping=found)
+    contract = _contract(workspace)
+    with _leased(workspace), opened_warehouse(workspace) as warehouse:
+        load = partial(ingest_events, warehouse, files, contract=contract, mapping=found)
         _report(partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
 
 
@@ -111,8 +164,9 @@ def identities(
 
     columns = parse_columns(column, IDENTITY_COLUMNS)
     workspace = session(context).workspace
-    with opened_warehouse(workspace) as warehouse:
-        load = partial(ingest_identities, warehouse, files)
+    contract = _contract(workspace)
+    with _leased(workspace), opened_warehouse(workspace) as warehouse:
+        load = partial(ingest_identities, warehouse, files, contract=contract)
         _report(partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
 
 
@@ -131,15 +185,14 @@ def moments(
     denominator_variance, covariance. Each row holds all units that had entered by the end of its day. Experiments with
     `data = "moments"` are analysed from them. Exit code 1 if a file cannot be read.
     """
-    from pipelines.definitions.loader import load_definitions
     from pipelines.ingest import ingest_moments
     from pipelines.ingest.columns import MOMENT_COLUMNS
 
     columns = parse_columns(column, MOMENT_COLUMNS)
     workspace = session(context).workspace
-    known = load_definitions(workspace.root).variants
-    with opened_warehouse(workspace) as warehouse:
-        load = partial(ingest_moments, warehouse, files, known=known)
+    contract = _contract(workspace)
+    with _leased(workspace), opened_warehouse(workspace) as warehouse:
+        load = partial(ingest_moments, warehouse, files, known=contract.variants, contract=contract)
         _report(partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
 
 
@@ -157,17 +210,35 @@ def mixed(
     The mapping says which rows are which: its exposures are loaded first, then its events. A row is one or the other;
     rows that are neither are counted. Loading the same file again changes nothing.
     """
-    from pipelines.definitions.loader import load_definitions
     from pipelines.ingest import ingest_events, ingest_exposures
 
     workspace = session(context).workspace
     found = _mapping(workspace, mapping, None)
-    known = load_definitions(workspace.root).variants
-    with opened_warehouse(workspace) as warehouse:
-        exposures_of = partial(ingest_exposures, warehouse, files, known=known, mapping=found)
-        events_of = partial(ingest_events, warehouse, files, mapping=found)
+    contract = _contract(workspace)
+    with _leased(workspace), opened_warehouse(workspace) as warehouse:
+        exposures_of = partial(
+            ingest_exposures, warehouse, files, known=contract.variants, contract=contract, mapping=found
+        )
+        events_of = partial(ingest_events, warehouse, files, contract=contract, mapping=found)
         loads = [*([exposures_of] if found.exposures else []), *([events_of] if found.events else [])]
         _report_all([partial(load, source=source, landed=workspace.landed, progress=say) for load in loads], output)
+
+
+def _contract(workspace: Workspace) -> Contract:
+    """What rows must keep to in this workspace."""
+    from pipelines.config import Settings
+    from pipelines.definitions.loader import load_definitions
+    from pipelines.ingest.contract import contract_of
+
+    return contract_of(load_definitions(workspace.root), Settings.load(workspace))
+
+
+def _leased(workspace: Workspace) -> AbstractContextManager[None]:
+    """Be the only ingester of the workspace."""
+    from pipelines.config import Settings
+    from pipelines.ingest.lease import take_lease
+
+    return take_lease(workspace.landed, wait_seconds=Settings.load(workspace).wait_seconds)
 
 
 def parse_columns(pairs: list[str] | None, known: Sequence[Column]) -> dict[str, str]:

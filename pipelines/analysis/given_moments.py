@@ -98,6 +98,7 @@ def read_given_moments(
         variants=variants,
         metrics=found,
         segments={},
+        rests={},
         days=np.array([(each - experiment.start) / DAY for each in closed]),
         assignments=_nobody(variants),
         exposed=Exposed(

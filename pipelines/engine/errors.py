@@ -44,7 +44,7 @@ class WarehouseDamagedError(WarehouseError):
         super().__init__(
             path,
             f"{path} cannot be opened as a warehouse: {problem} "
-            "Move the file aside and ingest the landed files again; nothing was changed.",
+            "Run `rampwise rebuild`: it makes the warehouse again from the landed files and keeps this one.",
         )
 
 
@@ -64,7 +64,7 @@ class WarehouseVersionError(WarehouseError):
 
     def __init__(self, path: Path, *, found: int, expected: int) -> None:
         self.found, self.expected = found, expected
-        newer = "Upgrade rampwise" if found > expected else "Move the file aside and ingest the landed files again"
+        newer = "Upgrade rampwise" if found > expected else "Run `rampwise rebuild`"
         super().__init__(
             path, f"The warehouse {path} has schema version {found}; this version of rampwise uses {expected}. {newer}."
         )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,25 +22,27 @@ from pipelines.engine.errors import (
     WarehouseVersionError,
 )
 from pipelines.engine.hardening import Configuration, configuration, lock, remove_spilled
+from pipelines.engine.migrations import SCHEMA_VERSION, can_migrate, migrate
 from pipelines.engine.queries import read_sql
+from pipelines.engine.turns import take_turn
 
-SCHEMA_VERSION = 1
+LATER_TABLES = {"identity_rows": "identities", "moment_rows": "moments"}
 TABLES = (
     "warehouse_version",
     "batches",
     "rejected",
+    "journal",
     "units",
     "event_names",
     "exposures",
     "events",
-    "identities",
-    "moments",
+    *LATER_TABLES.values(),
 )
-LATER_TABLES = {"identity_rows": "identities", "moment_rows": "moments"}
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
 LONGEST_COMMAND = 120
 HOLDER = re.compile(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
 SYSTEM_PROBLEMS = ("Permission denied", "Read-only file system", "No space left", "Is a directory", "Cannot open file")
+DAMAGE = ("checksum", "Corrupt", "corrupt", "deserializ", "Failed to load metadata")
 OTHER_CONFIGURATION = "different configuration"
 
 
@@ -109,15 +112,58 @@ def open_warehouse(
     if not read_only:
         path.parent.mkdir(parents=True, exist_ok=True)
     config = configuration(path, memory_limit=memory_limit, threads=threads)
-    connection = _connect(path, read_only=read_only, wait_seconds=wait_seconds, config=config)
+    started = time.monotonic()
+    with take_turn(path, exclusive=not read_only, wait_seconds=wait_seconds):
+        left = max(wait_seconds - (time.monotonic() - started), 0)
+        if not read_only and not path.exists():
+            _create(path, config)
+        connection = _connect(path, read_only=read_only, wait_seconds=left, config=config)
+        try:
+            with _naming_damage(path):
+                lock(connection, temp_limit=temp_limit)
+                if not read_only:
+                    remove_spilled(path)
+                _prepare(connection, path, read_only=read_only)
+                yield Warehouse(path=path, connection=connection)
+        finally:
+            connection.close()
+
+
+def _create(path: Path, config: Configuration) -> None:
+    """Make the file with its tables under another name first: a crash on the way leaves no half of a warehouse."""
+    for rest in path.parent.glob(f".{path.name}.*.new*"):  # of those who died while they did this
+        rest.unlink(missing_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.new")
     try:
-        lock(connection, temp_limit=temp_limit)
-        if not read_only:
-            remove_spilled(path)
-        _prepare(connection, path, read_only=read_only)
-        yield Warehouse(path=path, connection=connection)
+        with duckdb.connect(draft, config=config) as connection:
+            _prepare(connection, draft, read_only=False)
+        with suppress(FileExistsError):  # another thread was first
+            path.hardlink_to(draft)
+        sync_folder(path.parent)
+    except duckdb.IOException as error:
+        raise WarehouseUnavailableError(path, str(error).partition("\n")[0]) from error
     finally:
-        connection.close()
+        draft.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until a folder's names are on disk: without it a file may be there and its name not."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _naming_damage(path: Path) -> Iterator[None]:
+    """What DuckDB says of a file that it could open and then could not read, as our error with the way out."""
+    try:
+        yield
+    except (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException) as error:
+        if any(word in str(error) for word in DAMAGE):
+            raise WarehouseDamagedError(path, str(error).partition("\n")[0]) from error
+        raise
 
 
 def _connect(path: Path, *, read_only: bool, wait_seconds: float, config: Configuration) -> duckdb.DuckDBPyConnection:
@@ -176,6 +222,9 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bo
         connection.execute("INSERT INTO warehouse_version VALUES (?)", [SCHEMA_VERSION])
         connection.execute("COMMIT")
     found = int(connection.execute("SELECT max(version) FROM warehouse_version").fetchall()[0][0])
+    if found < SCHEMA_VERSION and can_migrate(found) and not read_only:
+        migrate(connection, path, found=found)
+        found = SCHEMA_VERSION
     if found != SCHEMA_VERSION:
         raise WarehouseVersionError(path, found=found, expected=SCHEMA_VERSION)
     # A warehouse from before lacks later tables; it gets empty ones when it is written to again.

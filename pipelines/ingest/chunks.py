@@ -96,6 +96,8 @@ MOMENTS = Kind(
         "reason",
     ),
 )
+KINDS = {kind.table: kind for kind in (EXPOSURES, EVENTS, IDENTITIES, MOMENTS)}
+"""Every kind of rows that can be loaded, by the name of its table, its command and its folder in the inbox."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

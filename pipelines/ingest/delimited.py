@@ -119,7 +119,7 @@ def records(path: Path, header: Header) -> Iterator[tuple[str | None, ...]]:
             if problem is None:
                 yield (None, None, *(field or None for field in fields))
             else:
-                yield (f"line {number}: {problem}", line.text, *[None] * width)
+                yield (f"{line.code}|line {number}: {problem}", line.text, *[None] * width)
 
 
 def _record(line: Line, lines: _Lines, header: Header) -> tuple[list[str], str | None]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import PipelineError, UsageError
 
 if TYPE_CHECKING:
-    from pipelines.ingest.summary import IngestSummary
+    from pipelines.ingest.summary import IngestSummary, Refusal
 
 
 class IngestError(PipelineError):
@@ -50,6 +51,35 @@ class EmptySourceError(SourceError):
 
 class UnreadableSourceError(SourceError):
     """The file is damaged, or not of the kind its name says."""
+
+
+class TooManyRefusalsError(SourceError):
+    """So many rows were refused that the file cannot be what was meant; `refusals` are the most frequent reasons."""
+
+    def __init__(
+        self, source: str, *, read: int, refused: int, most_rejected: float, refusals: Sequence[Refusal]
+    ) -> None:
+        self.read, self.refused, self.most_rejected, self.refusals = read, refused, most_rejected, tuple(refusals)
+        first = "; ".join(f"{each.reason} ({each.rows:,}, from row {each.first_row:,} on)" for each in refusals[:3])
+        super().__init__(
+            source,
+            f"{refused:,} of {read:,} rows break the contract, {refused / read:.1%}; at most {most_rejected:.1%} may. "
+            f"The first reasons: {first}.",
+            "Mend the export, or, if the rest is worth having, raise the setting most_rejected.",
+        )
+
+
+class TooLargeSourceError(SourceError):
+    """The file grows beyond the limit when it is unpacked; `size`, `limit` in bytes."""
+
+    def __init__(self, source: str, *, size: int, limit: int, packed: int | None = None) -> None:
+        self.size, self.limit = size, limit
+        packed_words = "" if packed is None else f" from {packed / 1e6:,.1f} MB"
+        super().__init__(
+            source,
+            f"it unpacks to {size / 1e6:,.0f} MB or more{packed_words}; {limit / 1e6:,.0f} MB are allowed.",
+            "Check where it comes from, and split it into smaller files.",
+        )
 
 
 class ColumnError(SourceError):
@@ -110,6 +140,45 @@ class LoadError(IngestError):
         super().__init__(
             f"{source} could not be stored: {problem} Nothing of it was kept; files before it were. "
             "Remove the cause and load the same files again: rows that are already there count as duplicates."
+        )
+
+
+class IngesterBusyError(IngestError):
+    """Another ingester is at work; `holder` says which, `waited` how many seconds we tried."""
+
+    def __init__(self, landed: Path, *, holder: str, waited: float) -> None:
+        self.landed, self.holder, self.waited = landed, holder, waited
+        super().__init__(
+            f"{holder} is loading files into this workspace; gave up after {waited:.1f} s. "
+            "Wait for it to finish, or stop it, and try again: nothing is lost."
+        )
+
+
+class DamagedLandingError(IngestError):
+    """The landed files cannot give the warehouse again; `problems` says what is missing or damaged."""
+
+    def __init__(self, landed: Path, problems: Sequence[str]) -> None:
+        self.landed, self.problems = landed, tuple(problems)
+        listed = "\n".join(f"- {problem}" for problem in problems)
+        super().__init__(
+            f"The warehouse cannot be made again from {landed} without a loss:\n{listed}\n"
+            "Nothing was changed. Put the originals of these files into the inbox or restore the folder from a backup, "
+            "then run `rampwise rebuild` again; or go on without them with `rampwise rebuild --without-damaged`."
+        )
+
+
+class LostBatchesError(IngestError):
+    """The journal of `landed/` knows committed batches that the warehouse does not: an old copy, or a lost log.
+
+    `known` is the journal's last batch, `found` the warehouse's.
+    """
+
+    def __init__(self, path: Path, *, known: int, found: int) -> None:
+        self.path, self.known, self.found = path, known, found
+        super().__init__(
+            f"{path} says that batch {known} was stored, but the warehouse ends at batch {found}: it was lost, cut "
+            "off or replaced by an older copy. Nothing was loaded. Run `rampwise rebuild`: it makes the warehouse "
+            "again from the landed files."
         )
 
 

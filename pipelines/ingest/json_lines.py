@@ -69,7 +69,7 @@ def _lines(path: Path) -> Iterator[tuple[str | None, str]]:
     with open_text(path) as text:
         for number, line in enumerate(lines_of(text), start=1):
             if line.problem is not None:
-                yield f"line {number}: {line.problem}", line.text
+                yield f"{line.code}|line {number}: {line.problem}", line.text
             elif line.text.strip():
                 yield None, line.text
 

@@ -2,63 +2,74 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import pyarrow.parquet as pq
 
-from pipelines.definitions.mappings.mapping import Mapping as Definition
+from pipelines.engine.warehouse import sync_folder
+from pipelines.ingest.contract import Contract
 from pipelines.ingest.lines import is_gzip
-from pipelines.ingest.sources import Source, kind_of
+from pipelines.ingest.sources import Source, content_hash, kind_of
 
 ENDINGS = {"parquet": ".parquet", "csv": ".csv", "json": ".jsonl"}
+CONTRACTS = "contracts"
 
 
-def keep(
-    landed: Path,
-    source: Source,
-    *,
-    content_hash: str,
-    table: str,
-    source_name: str,
-    columns: Mapping[str, str],
-    mapping: Definition | None = None,
-) -> Path:
-    """Copy a source to `landed/<table>/<hash><ending>`, with how it was read in `<hash>.reading.json` beside it.
+def keep(landed: Path, source: Source, *, content_hash: str, table: str) -> Path:
+    """Copy a source to `landed/<table>/<hash><ending>`; a frame is kept as Parquet.
 
-    A frame is kept as Parquet. Each file appears whole or not at all; one that exists already stays as it is.
+    The file appears whole, on disk, or not at all. One that exists already stays as it is, unless it is damaged: then
+    the source takes its place.
     """
     folder = landed / table
     folder.mkdir(parents=True, exist_ok=True)
     path = source.content if isinstance(source.content, Path) else None
     ending = ".parquet" if path is None else ENDINGS[kind_of(path)] + (".gz" if is_gzip(path) else "")
     target = folder / f"{content_hash}{ending}"
-    if not target.exists():
-        with _whole(target) as part:
-            if path is None:
-                pq.write_table(source.content, part)
-            else:
-                with path.open("rb") as file:
-                    shutil.copyfileobj(file, part)
-    note = folder / f"{content_hash}.reading.json"
-    reading: dict[str, Any] = {"table": table, "source": source_name, "columns": dict(columns), "path": source.label}
-    if mapping is not None:  # as it was then: a mapping may change later, and these rows were read through this one
-        reading["mapping"] = mapping.model_dump(mode="json", exclude_defaults=True)
-    readings = json.loads(note.read_text(encoding="utf-8")) if note.exists() else []
-    if reading not in readings:
-        with _whole(note) as part:
-            part.write(json.dumps([*readings, reading], indent=2, sort_keys=True).encode())
+    if path is not None and target.exists() and (target.samefile(path) or is_sound(target)):
+        return target
+    if path is None and target.exists() and is_sound(target):
+        return target
+    with whole_file(target) as part:
+        if path is None:
+            pq.write_table(source.content, part)
+        else:
+            with path.open("rb") as file:
+                shutil.copyfileobj(file, part, 1 << 20)
     return target
 
 
+def keep_contract(landed: Path, contract: Contract) -> Path:
+    """Keep what rows were judged by, in `landed/contracts/<hash>.json`."""
+    folder = landed / CONTRACTS
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{contract.digest}.json"
+    if not target.exists() or target.read_text(encoding="utf-8", errors="replace") != contract.text():
+        with whole_file(target) as part:
+            part.write(contract.text().encode())
+    return target
+
+
+def is_sound(path: Path) -> bool:
+    """Whether a landed file still holds what its name says."""
+    return content_hash(Source(label=str(path), content=path)) == path.name.partition(".")[0]
+
+
+def landed_files(landed: Path, table: str) -> dict[str, Path]:
+    """Landed files of a kind by their content hash."""
+    folder = landed / table
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return {path.name.partition(".")[0]: path for path in found if not path.name.startswith(".")}
+
+
 @contextmanager
-def _whole(target: Path) -> Iterator[IO[bytes]]:
+def whole_file(target: Path) -> Iterator[IO[bytes]]:
     """A file that gets its name when it is complete and on disk."""
     with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", suffix=".part", delete=False) as part:
         try:
@@ -69,3 +80,4 @@ def _whole(target: Path) -> Iterator[IO[bytes]]:
         except BaseException:
             Path(part.name).unlink(missing_ok=True)
             raise
+    sync_folder(target.parent)

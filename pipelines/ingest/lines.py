@@ -28,6 +28,11 @@ class Line:
     end: str
     problem: str | None = None
 
+    @property
+    def code(self) -> str:
+        """The kind of the problem, as `rejected.code` names it."""
+        return {BROKEN_TEXT: "bad_utf8", TOO_LONG: "too_long"}.get(self.problem or "", "broken_line")
+
 
 def is_gzip(path: Path) -> bool:
     """Whether a file is gzip, by its first bytes rather than its name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from duckdb import (
     CaseExpression,
@@ -15,6 +16,7 @@ from duckdb import (
 )
 
 from pipelines.engine.queries import read_sql
+from pipelines.ingest.contract import as_utc
 from pipelines.ingest.errors import ColumnError
 
 INTEGERS = frozenset(
@@ -70,8 +72,12 @@ def nothing(kind: str) -> Expression:
     return ConstantExpression(None).cast(kind)
 
 
-def source_rows(source: OpenSource, matched: Mapping[str, int], *, time: str) -> DuckDBPyRelation:
+def source_rows(
+    source: OpenSource, matched: Mapping[str, int], time: str, earliest: datetime | None, latest: datetime
+) -> DuckDBPyRelation:
     """The relation the fixed SQL reads as `source_rows`: our columns beside the source's own, as `f0`, `f1`, ...
+
+    `time` is our name of the time; `earliest` and `latest` bound it (aware).
 
     Raises
     ------
@@ -117,6 +123,8 @@ def source_rows(source: OpenSource, matched: Mapping[str, int], *, time: str) ->
         value_text.alias("value_text"),
         *moments,
         _attributes(extra).alias("attributes"),
+        ConstantExpression(None if earliest is None else as_utc(earliest)).cast("TIMESTAMP").alias("earliest"),
+        ConstantExpression(as_utc(latest)).cast("TIMESTAMP").alias("latest"),
     )
 
 
@@ -125,7 +133,7 @@ def _line_reason(source: OpenSource, columns: Mapping[str, Field]) -> Expression
     reason = ColumnExpression("line_reason") if source.has_lines else nothing("VARCHAR")
     for name, field in columns.items():
         if field.nested is not None:
-            words = ConstantExpression(f"{name} is a JSON object or array, not a single value")
+            words = ConstantExpression(f"wrong_type|{name} is a JSON object or array, not a single value")
             reason = CaseExpression(reason.isnotnull(), reason).otherwise(CaseExpression(field.nested, words))
     return reason
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Generator
 from pathlib import Path
 
 import duckdb
@@ -12,17 +11,15 @@ import numpy as np
 import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
-from pipelines.definitions.mappings.mapping import Mapping as Definition
 from pipelines.engine.hardening import open_reader
 from pipelines.engine.queries import read_sql
-from pipelines.ingest.chunks import EXPOSURES, MOMENTS, Kind, whole_numbers
+from pipelines.ingest.chunks import EXPOSURES, MOMENTS, whole_numbers
 from pipelines.ingest.columns import match_columns
-from pipelines.ingest.mapped import Reading, reading_of, roots, through_mapping, without_passed_over
+from pipelines.ingest.mapped import roots, through_mapping, without_passed_over
+from pipelines.ingest.order import Order
 from pipelines.ingest.projection import source_rows, through_sql, with_raw
 from pipelines.ingest.sources import Source, open_source
 from pipelines.ingest.variants import explain_unknown, known_table
-
-Progress = Callable[[str], None]
 
 CHUNK_ROWS = 1_000_000
 CHUNK_BYTES = 80_000_000
@@ -30,24 +27,6 @@ READ_ROWS = 100_000
 OUR_MISTAKES = (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException)
 NOT_THE_SOURCE = (*OUR_MISTAKES, duckdb.OutOfMemoryException, duckdb.InterruptException, duckdb.InternalException)
 READING = (duckdb.Error, pa.ArrowException, OSError, EOFError, zlib.error, UnicodeError)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What was asked for, the same for every source of a call."""
-
-    kind: Kind
-    source: str
-    columns: Mapping[str, str]
-    known: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    landed: Path | None = None
-    progress: Progress | None = None
-    mapping: Definition | None = None
-
-    @property
-    def reading(self) -> Reading | None:
-        """How the mapping finds the rows of the table; None without one."""
-        return None if self.mapping is None else reading_of(self.mapping, self.kind.table)
 
 
 class ReadError(Exception):
@@ -92,7 +71,7 @@ def _reader(cursor: DuckDBPyConnection, source: Source, order: Order, *, strict:
     try:
         cursor.execute(read_sql("ingest_macros"))
         if kind in {EXPOSURES, MOMENTS}:
-            cursor.register("known_variants", known_table(order.known))
+            cursor.register("known_variants", known_table(order.contract))
         reading = order.reading
         if reading is None or order.mapping is None:
             opened = open_source(cursor, source, kind.columns, strict=strict)
@@ -102,7 +81,7 @@ def _reader(cursor: DuckDBPyConnection, source: Source, order: Order, *, strict:
             opened = through_mapping(opened, reading)
         names = [column.name for column in opened.fields]
         matched = match_columns(source.label, names, kind.columns, order.columns)
-        rows = source_rows(opened, matched, time=kind.time)
+        rows = source_rows(opened, matched, kind.time, order.contract.earliest_event, order.contract.latest(order.now))
         typed = through_sql(rows, f"cast_{kind.table}", reads="source_rows")
         return with_raw(opened, typed, kind.kept).to_arrow_reader(READ_ROWS)
     except NOT_THE_SOURCE:
@@ -117,5 +96,5 @@ def _numbered(batches: list[pa.RecordBatch], first: int, order: Order) -> tuple[
     chunk = chunk.append_column("row_number", whole_numbers(np.arange(first, first + len(chunk), dtype=np.int64)))
     passed_over, reading = 0, order.reading
     if reading is not None:
-        chunk, passed_over = without_passed_over(chunk, reading, order.known)
-    return explain_unknown(chunk, order.known) if order.kind in {EXPOSURES, MOMENTS} else chunk, passed_over
+        chunk, passed_over = without_passed_over(chunk, reading, order.contract.variants)
+    return explain_unknown(chunk, order.contract.variants) if order.kind in {EXPOSURES, MOMENTS} else chunk, passed_over

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import glob
+import gzip
 import hashlib
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +13,13 @@ from typing import Any, TypeAlias
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 from duckdb import ColumnExpression, DuckDBPyConnection
 
 from pipelines.ingest.columns import Column
+from pipelines.ingest.contract import RATIO_COUNTS_FROM, Contract
 from pipelines.ingest.delimited import open_line_by_line, open_strictly, read_header
-from pipelines.ingest.errors import EmptySourceError, NoSourceError, UnreadableSourceError
+from pipelines.ingest.errors import EmptySourceError, NoSourceError, TooLargeSourceError, UnreadableSourceError
 from pipelines.ingest.frames import as_arrow, frame_label, open_table, table_hash
 from pipelines.ingest.json_lines import open_json_lines, open_objects
 from pipelines.ingest.lines import is_gzip, lines_of, open_text
@@ -89,6 +93,53 @@ def content_hash(source: Source) -> str:
         return table_hash(source.content)
     with source.content.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_size(source: Source, contract: Contract) -> None:
+    """Refuse a file that is a bomb, or would be one: too large after decompression, or packed too tightly.
+
+    Raises
+    ------
+    TooLargeSourceError
+        If it is beyond the contract's limits.
+    """
+    path = source.content
+    if not isinstance(path, Path) or not path.is_file():
+        return
+    packed = path.stat().st_size
+    size = packed
+    if is_gzip(path):
+        size = unpacked_size(path, most=contract.largest_bytes)
+    elif kind_of(path) == "parquet":
+        size = _parquet_size(path)
+    if size > contract.largest_bytes:
+        raise TooLargeSourceError(source.label, size=size, limit=contract.largest_bytes)
+    if size > RATIO_COUNTS_FROM and size > contract.largest_ratio * packed:
+        raise TooLargeSourceError(source.label, size=size, limit=int(contract.largest_ratio * packed), packed=packed)
+
+
+def unpacked_size(path: Path, *, most: int) -> int:
+    """Bytes of a gzip file after decompression, counted without keeping them; stops soon after `most`."""
+    size = 0
+    with gzip.open(path, "rb") as file:
+        try:
+            while block := file.read(1 << 20):
+                size += len(block)
+                if size > most:
+                    break
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            return size  # damaged: reading it says so, with its line
+    return size
+
+
+def _parquet_size(path: Path) -> int:
+    """Bytes of a Parquet file's columns after decompression, at least one per value, by its footer."""
+    try:
+        footer = pq.read_metadata(path)
+    except (pa.ArrowException, OSError):
+        return 0  # damaged: reading it says so
+    stored = sum(footer.row_group(group).total_byte_size for group in range(footer.num_row_groups))
+    return max(int(stored), int(footer.num_rows) * int(footer.num_columns))
 
 
 def open_source(

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why rows were rejected: the reason, how many rows, and the first of them."""
+    """Why rows were rejected: the code and sentence of the reason, how many rows, and the first of them."""
 
+    code: str
     reason: str
     rows: int
     first_row: int

@@ -8,19 +8,23 @@ from collections.abc import Iterable, Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.ingest.contract import Contract, as_utc
+
 UNKNOWN = "unknown"
 MOST_SPELLINGS = 1_000
 """So many different unknown names get a suggestion; a column of garbage would take for ever."""
 MOST_LISTED = 10
 
 
-def known_table(known: Mapping[str, frozenset[str]]) -> pa.Table:
-    """Every defined pair of experiment and variant."""
-    pairs = [(experiment, variant) for experiment, variants in known.items() for variant in sorted(variants)]
+def known_table(contract: Contract) -> pa.Table:
+    """Every defined pair of experiment and variant, and the first moment at which its exposures are accepted (UTC)."""
+    pairs = [(name, variant) for name, variants in contract.variants.items() for variant in sorted(variants)]
+    earliest = [contract.earliest(name) for name, _ in pairs]
     return pa.table(
         {
             "experiment": pa.array([pair[0] for pair in pairs], pa.string()),
             "variant": pa.array([pair[1] for pair in pairs], pa.string()),
+            "earliest": pa.array([None if at is None else as_utc(at) for at in earliest], pa.timestamp("us")),
         }
     )
 
@@ -44,8 +48,12 @@ def explain_unknown(chunk: pa.Table, known: Mapping[str, frozenset[str]]) -> pa.
 
 def _reason(experiment: str, variant: str, known: Mapping[str, frozenset[str]], *, suggest: bool) -> str:
     if experiment not in known:
-        return f"unknown experiment {experiment[:100]!r}" + _hint(experiment, known.keys(), suggest=suggest)
-    return f"unknown variant {variant[:100]!r} of {experiment}" + _hint(variant, known[experiment], suggest=suggest)
+        return f"unknown_experiment|unknown experiment {experiment[:100]!r}" + _hint(
+            experiment, known.keys(), suggest=suggest
+        )
+    return f"unknown_variant|unknown variant {variant[:100]!r} of {experiment}" + _hint(
+        variant, known[experiment], suggest=suggest
+    )
 
 
 def _hint(name: str, valid: Iterable[str], *, suggest: bool) -> str:

@@ -23,18 +23,23 @@ SELECT
         WHEN line_reason IS NULL
             AND is_plain(unit_text)
             AND is_plain(event)
-            AND is_in_range(moment)
-            AND CASE WHEN value IS NULL THEN value_text IS NULL ELSE isfinite(value) END
-            AND (id_text IS NULL OR strlen(id_text) <= 512)
+            AND is_in_range(moment, earliest, latest)
+            AND CASE WHEN value IS NULL THEN value_text IS NULL ELSE is_sensible(value) END
+            AND (id_text IS NULL OR is_plain(id_text))
             THEN NULL
         WHEN line_reason IS NOT NULL THEN line_reason
         WHEN text_reason('unit_id', unit_text) IS NOT NULL THEN text_reason('unit_id', unit_text)
         WHEN text_reason('event', event) IS NOT NULL THEN text_reason('event', event)
-        WHEN time_reason('occurred_at', time_text, moment) IS NOT NULL
-            THEN time_reason('occurred_at', time_text, moment)
-        WHEN isnan(value) THEN 'value is NaN'
-        WHEN isinf(value) THEN 'value is infinite or too large: ' || coalesce(left(value_text, 100), value::VARCHAR)
-        WHEN value IS NULL AND NOT is_blank(value_text) THEN 'value is not a number: ' || left(value_text, 100)
-        WHEN strlen(id_text) > 512 THEN 'event_id is longer than 512 bytes'
+        WHEN time_reason('occurred_at', time_text, moment, earliest, latest) IS NOT NULL
+            THEN time_reason('occurred_at', time_text, moment, earliest, latest)
+        WHEN isnan(value) THEN 'not_finite|value is NaN'
+        WHEN isinf(value)
+            THEN 'not_finite|value is infinite or too large: ' || coalesce(left(value_text, 100), value::VARCHAR)
+        WHEN NOT is_sensible(value)
+            THEN 'absurd_value|value is beyond 1e15: ' || coalesce(left(value_text, 100), value::VARCHAR)
+        WHEN value IS NULL AND NOT is_blank(value_text)
+            THEN 'wrong_type|value is not a number: ' || left(value_text, 100)
+        WHEN NOT is_plain_id(id_text) AND strlen(id_text) > 512 THEN 'too_long|event_id is longer than 512 bytes'
+        WHEN NOT is_plain_id(id_text) THEN 'control_characters|event_id holds control characters'
     END AS reason
 FROM numbered

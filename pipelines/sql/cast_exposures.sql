@@ -21,16 +21,18 @@ SELECT
     CASE
         WHEN line_reason IS NULL
             AND is_plain(unit_text)
-            AND is_in_range(moment)
+            AND is_in_range(moment, known_variants.earliest, latest)
             AND known_variants.experiment IS NOT NULL
-            AND (id_text IS NULL OR strlen(id_text) <= 512)
+            AND (id_text IS NULL OR is_plain(id_text))
             THEN NULL
         WHEN line_reason IS NOT NULL THEN line_reason
         WHEN text_reason('experiment', typed.experiment) IS NOT NULL THEN text_reason('experiment', typed.experiment)
         WHEN text_reason('unit_id', unit_text) IS NOT NULL THEN text_reason('unit_id', unit_text)
         WHEN text_reason('variant', typed.variant) IS NOT NULL THEN text_reason('variant', typed.variant)
-        WHEN time_reason('exposed_at', time_text, moment) IS NOT NULL THEN time_reason('exposed_at', time_text, moment)
-        WHEN strlen(id_text) > 512 THEN 'exposure_id is longer than 512 bytes'
+        WHEN time_reason('exposed_at', time_text, moment, known_variants.earliest, latest) IS NOT NULL
+            THEN time_reason('exposed_at', time_text, moment, known_variants.earliest, latest)
+        WHEN NOT is_plain_id(id_text) AND strlen(id_text) > 512 THEN 'too_long|exposure_id is longer than 512 bytes'
+        WHEN NOT is_plain_id(id_text) THEN 'control_characters|exposure_id holds control characters'
         WHEN known_variants.experiment IS NULL THEN 'unknown'
     END AS reason
 FROM typed

@@ -20,15 +20,17 @@ SELECT
         WHEN line_reason IS NULL
             AND is_plain(unit_text)
             AND is_plain(anonymous_text)
-            AND is_in_range(moment)
+            AND is_in_range(moment, NULL, latest)
             AND anonymous_text <> unit_text
-            AND (id_text IS NULL OR strlen(id_text) <= 512)
+            AND (id_text IS NULL OR is_plain(id_text))
             THEN NULL
         WHEN line_reason IS NOT NULL THEN line_reason
         WHEN text_reason('anonymous_id', anonymous_text) IS NOT NULL THEN text_reason('anonymous_id', anonymous_text)
         WHEN text_reason('known_id', unit_text) IS NOT NULL THEN text_reason('known_id', unit_text)
-        WHEN time_reason('linked_at', time_text, moment) IS NOT NULL THEN time_reason('linked_at', time_text, moment)
-        WHEN anonymous_text = unit_text THEN 'anonymous_id and known_id are the same: there is nothing to map'
-        WHEN strlen(id_text) > 512 THEN 'link_id is longer than 512 bytes'
+        WHEN time_reason('linked_at', time_text, moment, NULL, latest) IS NOT NULL
+            THEN time_reason('linked_at', time_text, moment, NULL, latest)
+        WHEN anonymous_text = unit_text THEN 'same_id|anonymous_id and known_id are the same: there is nothing to map'
+        WHEN NOT is_plain_id(id_text) AND strlen(id_text) > 512 THEN 'too_long|link_id is longer than 512 bytes'
+        WHEN NOT is_plain_id(id_text) THEN 'control_characters|link_id holds control characters'
     END AS reason
 FROM typed

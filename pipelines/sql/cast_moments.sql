@@ -39,20 +39,21 @@ SELECT
             THEN text_reason('experiment', numbered.experiment)
         WHEN text_reason('metric', metric) IS NOT NULL THEN text_reason('metric', metric)
         WHEN text_reason('variant', numbered.variant) IS NOT NULL THEN text_reason('variant', numbered.variant)
-        WHEN time_reason('day', time_text, moment) IS NOT NULL THEN time_reason('day', time_text, moment)
-        WHEN n IS NULL OR NOT isfinite(n) THEN 'n is not a number'
-        WHEN n < 0 OR n <> floor(n) THEN 'n is not a whole number of units: ' || n::VARCHAR
-        WHEN mean IS NULL OR NOT isfinite(mean) THEN 'mean is not a number'
-        WHEN variance IS NULL OR NOT isfinite(variance) THEN 'variance is not a number'
-        WHEN variance < 0 THEN 'variance is negative: ' || variance::VARCHAR
+        WHEN time_reason('day', time_text, moment, NULL, latest) IS NOT NULL
+            THEN time_reason('day', time_text, moment, NULL, latest)
+        WHEN n IS NULL OR NOT isfinite(n) THEN 'not_a_number|n is not a number'
+        WHEN n < 0 OR n <> floor(n) THEN 'not_whole|n is not a whole number of units: ' || n::VARCHAR
+        WHEN mean IS NULL OR NOT isfinite(mean) THEN 'not_a_number|mean is not a number'
+        WHEN variance IS NULL OR NOT isfinite(variance) THEN 'not_a_number|variance is not a number'
+        WHEN variance < 0 THEN 'negative_variance|variance is negative: ' || variance::VARCHAR
         WHEN of_ratio NOT IN (0, 3)
-            THEN 'denominator_mean, denominator_variance and covariance belong together: give all three or none'
+            THEN 'incomplete_ratio|denominator_mean, denominator_variance and covariance belong together: give all three or none'
         WHEN NOT isfinite(denominator_mean) OR NOT isfinite(denominator_variance) OR NOT isfinite(covariance)
-            THEN 'denominator_mean, denominator_variance or covariance is not a finite number'
-        WHEN denominator_variance < 0 THEN 'denominator_variance is negative: ' || denominator_variance::VARCHAR
+            THEN 'not_a_number|denominator_mean, denominator_variance or covariance is not a finite number'
+        WHEN denominator_variance < 0 THEN 'negative_variance|denominator_variance is negative: ' || denominator_variance::VARCHAR
         WHEN abs(covariance) > sqrt(variance) * sqrt(denominator_variance) * (1 + 1e-9)
             + 1e-12 * (sqrt(variance) + abs(mean)) * (sqrt(denominator_variance) + abs(denominator_mean))
-            THEN 'covariance is larger than the variances allow (Cauchy-Schwarz): ' || covariance::VARCHAR
+            THEN 'impossible_covariance|covariance is larger than the variances allow (Cauchy-Schwarz): ' || covariance::VARCHAR
         WHEN known_variants.experiment IS NULL THEN 'unknown'
     END AS reason
 FROM numbered

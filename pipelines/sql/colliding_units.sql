@@ -2,7 +2,7 @@
 -- Grain: one row per such row. Reads: chunk, units.
 SELECT
     chunk.row_number,
-    'unit_id ' || left(chunk.unit_text, 100) || ' has the same number as unit ' || left(units.unit, 100)
+    'colliding_id|unit_id ' || left(chunk.unit_text, 100) || ' has the same number as unit ' || left(units.unit, 100)
     || '; rename one of them' AS reason,
     json_object(
         'experiment', chunk.experiment, 'exposed_at', chunk.moment, 'unit_id', chunk.unit_text, 'variant', chunk.variant

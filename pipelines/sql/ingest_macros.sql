@@ -24,21 +24,43 @@ CREATE OR REPLACE TEMP MACRO utc_time(spelling) AS coalesce(
     END
 );
 
--- Why a time cannot be accepted; NULL where it can.
-CREATE OR REPLACE TEMP MACRO time_reason(name, spelling, moment) AS CASE
-    WHEN moment IS NULL AND (spelling IS NULL OR is_blank(spelling)) THEN name || ' is missing'
-    WHEN moment IS NULL THEN name || ' is not a time: ' || left(spelling, 100)
-    WHEN moment < TIMESTAMP '2000-01-01' THEN name || ' is before the year 2000: ' || coalesce(left(spelling, 100), moment::VARCHAR)
-    WHEN moment >= TIMESTAMP '2100-01-01' THEN name || ' is after the year 2099: ' || coalesce(left(spelling, 100), moment::VARCHAR)
+-- A reason is a code for programs, a bar, and a sentence for people; the first bar divides them.
+-- Why a time cannot be accepted; NULL where it can. `earliest` and `latest` are the contract's.
+CREATE OR REPLACE TEMP MACRO time_reason(name, spelling, moment, earliest, latest) AS CASE
+    WHEN moment IS NULL AND (spelling IS NULL OR is_blank(spelling)) THEN 'missing|' || name || ' is missing'
+    WHEN moment IS NULL THEN 'not_a_time|' || name || ' is not a time: ' || left(spelling, 100)
+    WHEN moment < TIMESTAMP '2000-01-01'
+        THEN 'too_early|' || name || ' is before the year 2000: ' || coalesce(left(spelling, 100), moment::VARCHAR)
+    WHEN moment >= TIMESTAMP '2100-01-01'
+        THEN 'too_late|' || name || ' is after the year 2099: ' || coalesce(left(spelling, 100), moment::VARCHAR)
+    WHEN moment < earliest
+        THEN 'too_early|' || name || ' is too long before the experiment, the earliest accepted is '
+        || earliest::VARCHAR || ': ' || coalesce(left(spelling, 100), moment::VARCHAR)
+    WHEN moment >= latest
+        THEN 'too_late|' || name || ' is in the future, more than 24 hours ahead: '
+        || coalesce(left(spelling, 100), moment::VARCHAR)
 END;
+
+-- Whether a text holds control characters.
+CREATE OR REPLACE TEMP MACRO has_controls(spelling) AS
+    regexp_matches(spelling, '[\x{00}-\x{1f}\x{7f}-\x{9f}]');
 
 -- Why a name or id cannot be accepted; NULL where it can.
 CREATE OR REPLACE TEMP MACRO text_reason(name, spelling) AS CASE
-    WHEN spelling IS NULL OR is_blank(spelling) THEN name || ' is missing'
-    WHEN strlen(spelling) > 512 THEN name || ' is longer than 512 bytes'
+    WHEN spelling IS NULL OR is_blank(spelling) THEN 'missing|' || name || ' is missing'
+    WHEN strlen(spelling) > 512 THEN 'too_long|' || name || ' is longer than 512 bytes'
+    WHEN has_controls(spelling) THEN 'control_characters|' || name || ' holds control characters'
 END;
 
 -- Whether a name or id, or a time, is beyond doubt. Cheap, and true for almost every row; the reasons decide the rest.
-CREATE OR REPLACE TEMP MACRO is_plain(spelling) AS spelling >= '!' AND strlen(spelling) <= 512;
-CREATE OR REPLACE TEMP MACRO is_in_range(moment) AS
-    moment >= TIMESTAMP '2000-01-01' AND moment < TIMESTAMP '2100-01-01';
+-- Quoting a text as JSON lengthens it by two signs unless it holds quotes, backslashes or control characters.
+CREATE OR REPLACE TEMP MACRO is_plain(spelling) AS
+    spelling >= '!' AND strlen(spelling) <= 512 AND length(spelling) = strlen(spelling)
+    AND strlen(json_quote(spelling)) = strlen(spelling) + 2 AND NOT contains(spelling, chr(127));
+CREATE OR REPLACE TEMP MACRO is_plain_id(spelling) AS
+    spelling IS NULL OR (strlen(spelling) <= 512 AND NOT has_controls(spelling));
+CREATE OR REPLACE TEMP MACRO is_in_range(moment, earliest, latest) AS
+    moment >= coalesce(earliest, TIMESTAMP '2000-01-01') AND moment < latest;
+
+-- Beyond this a number of doubles no longer holds cents, and no sum of it means anything.
+CREATE OR REPLACE TEMP MACRO is_sensible(value) AS isfinite(value) AND value BETWEEN -1e15 AND 1e15;

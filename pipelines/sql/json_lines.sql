@@ -3,7 +3,7 @@
 -- Reads: text_lines.
 WITH checked AS (
     SELECT
-        coalesce(line_reason, CASE WHEN NOT json_valid(line) THEN 'the line is not valid JSON' END) AS line_reason,
+        coalesce(line_reason, CASE WHEN NOT json_valid(line) THEN 'invalid_json|the line is not valid JSON' END) AS line_reason,
         line
     FROM text_lines
 ),
@@ -14,7 +14,7 @@ objects AS (
             line_reason,
             CASE
                 WHEN json_type(CASE WHEN line_reason IS NULL THEN line END) <> 'OBJECT'
-                    THEN 'the line is not a JSON object'
+                    THEN 'invalid_json|the line is not a JSON object'
             END
         ) AS line_reason,
         line

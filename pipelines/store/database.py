@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -68,7 +69,9 @@ def open_database(path: Path) -> sqlite3.Connection:
             connection.close()
         if not isinstance(error, sqlite3.Error):
             raise
-        advice = "Move the file away: the next `rampwise analyze` makes a new one."
+        advice = (
+            "Run `rampwise rebuild --state`: it keeps every row that can still be read; then run `rampwise analyze`."
+        )
         if isinstance(error, sqlite3.OperationalError):  # locked, no permission, a full disk: the file itself is sound
             advice = "Check its permissions, the space on its disk, and that no other process holds it; then try again."
         raise StateError(f"{path} cannot be used as the state database ({error}). {advice}") from error
@@ -91,6 +94,8 @@ def _prepare(connection: sqlite3.Connection) -> None:
     _use_write_ahead_log(connection)
     if _layout(connection) >= LAYOUT_VERSION:
         return
+    if _layout(connection) > 0:
+        _back_up(connection)
     connection.execute("BEGIN IMMEDIATE")
     try:
         found = _layout(connection)  # another process may have been first
@@ -106,6 +111,15 @@ def _prepare(connection: sqlite3.Connection) -> None:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+
+
+def _back_up(connection: sqlite3.Connection) -> None:
+    """Copy the database, as it is before it gets a newer layout, to `<name>.before-layout-N` beside it."""
+    path = Path(str(connection.execute("PRAGMA database_list").fetchone()["file"]))
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with closing(sqlite3.connect(draft)) as copy:
+        connection.backup(copy)
+    draft.replace(path.with_name(f"{path.name}.before-layout-{LAYOUT_VERSION}"))
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:

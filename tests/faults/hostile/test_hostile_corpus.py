@@ -27,6 +27,7 @@ from pipelines.access.actors import local_actor
 from pipelines.config import Workspace
 from pipelines.engine.warehouse import open_warehouse
 from pipelines.ingest import ingest_events
+from pipelines.ingest.contract import Contract
 from pipelines.reports.render import render_html
 from pipelines.store.audit_check import verify_audit
 from pipelines.store.snapshot import Snapshot
@@ -130,7 +131,7 @@ def test_events_made_of_the_corpus_are_rows_or_refusals_and_nothing_else(
     else:
         pq.write_table(pa.Table.from_pylist(rows), file)
     with open_warehouse(path) as warehouse:
-        summary = ingest_events(warehouse, file, source=texts[0])
+        summary = ingest_events(warehouse, file, source=texts[0], contract=Contract(most_rejected=1))
         assert summary.read == summary.accepted + summary.duplicates + summary.rejected
         assert summary.read >= len(rows)
         names = {row["event"] for row in warehouse.rows("SELECT DISTINCT event FROM events")}
@@ -148,7 +149,11 @@ def test_arguments_made_of_the_corpus_are_refused_with_a_message(
 ) -> None:
     team, text = tmp_path / "team", text.replace("{outside}", str(outside))
     assert rampwise("init", team).exit_code == 0
-    before = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if "data" not in path.parts}
+    before = {
+        path.relative_to(tmp_path)
+        for path in tmp_path.rglob("*")
+        if "data" not in path.parts and path.name != ".ingester"
+    }
     commands = [
         ("results", "--", text),
         ("results", "--output", "csv", "--", text),
@@ -163,7 +168,11 @@ def test_arguments_made_of_the_corpus_are_refused_with_a_message(
     for command in commands:
         assert rampwise("-w", team, *command).exit_code in {1, 2}, command
     assert rampwise("-w", team, "audit", "list", "--", text).exit_code == 0
-    after = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if "data" not in path.parts}
+    after = {
+        path.relative_to(tmp_path)
+        for path in tmp_path.rglob("*")
+        if "data" not in path.parts and path.name != ".ingester"
+    }
     assert after == before
     assert list(outside.iterdir()) == []
 

@@ -137,7 +137,7 @@ def test_a_database_of_somebody_else_is_refused_and_kept(tmp_path: Path) -> None
         assert connection.execute("SHOW TABLES").fetchall() == [("theirs",)]
 
 
-@pytest.mark.parametrize(("found", "advice"), [(99, "Upgrade rampwise"), (0, "ingest the landed files again")])
+@pytest.mark.parametrize(("found", "advice"), [(99, "Upgrade rampwise"), (0, "rampwise rebuild")])
 def test_another_schema_version_is_refused_with_the_way_out(path: Path, found: int, advice: str) -> None:
     with open_warehouse(path) as warehouse:
         warehouse.connection.execute("UPDATE warehouse_version SET version = ?", [found])

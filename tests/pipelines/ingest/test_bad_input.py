@@ -163,9 +163,10 @@ def test_a_broken_quote_swallows_no_other_row(filled: Warehouse, write: Write) -
     lines[500] = 'r500,"two\nlines",purchase,2026-03-05,1'
     lines[900] = 'r900,u"900,purchase,2026-03-05,1'
     summary = ingest_events(filled, write("a.csv", HEAD + "\n".join(lines) + "\n"))
-    assert (summary.read, summary.accepted, summary.rejected) == (1000, 999, 1)
-    [(number, reason, raw)] = rejected(filled)
+    assert (summary.read, summary.accepted, summary.rejected) == (1000, 998, 2)
+    (number, reason, raw), (spanning, controls, _) = rejected(filled)
     assert (number, raw) == (101, lines[100])
+    assert (spanning, controls) == (501, "unit_id holds control characters")
     assert reason.startswith("line 102: a quote is broken or never closes")
 
 

@@ -300,7 +300,9 @@ def test_the_summary_is_made_for_programs_too(warehouse: Warehouse, write: Write
     summary = ingest_events(warehouse, write("a.csv", as_csv(ROWS) + "e3,,purchase,2026-03-01,1\n"))
     told = json.loads(json.dumps(summary.as_dict()))
     assert (told["table"], told["read"], told["accepted"], told["rejected"]) == ("events", 3, 2, 1)
-    assert told["files"][0]["refusals"] == [{"reason": "unit_id is missing", "rows": 1, "first_row": 3}]
+    assert told["files"][0]["refusals"] == [
+        {"code": "missing", "reason": "unit_id is missing", "rows": 1, "first_row": 3}
+    ]
 
 
 def test_the_ledger_names_source_path_and_content(warehouse: Warehouse, write: Write) -> None:

@@ -21,6 +21,7 @@ import pytest
 from pipelines.engine.warehouse import Warehouse, open_warehouse
 from pipelines.ingest import ingest_events, ingest_exposures
 from pipelines.ingest.errors import SourceError, UnreadableSourceError
+from pipelines.ingest.journal import Journal
 
 Write = Callable[..., Path]
 COLUMNS: dict[str, list[Any]] = {
@@ -118,7 +119,7 @@ def sha256(path: Path) -> str:
 
 
 def kept(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".reading.json"))
+    return sorted(folder.glob("events/*"))
 
 
 def test_accepted_sources_are_kept_by_content(warehouse: Warehouse, write: Write, tmp_path: Path) -> None:
@@ -129,10 +130,10 @@ def test_accepted_sources_are_kept_by_content(warehouse: Warehouse, write: Write
     [copy] = kept(landed)
     assert copy == landed / "events" / f"{sha256(file)}.csv"
     assert copy.read_bytes() == file.read_bytes()
-    readings = json.loads((landed / "events" / f"{sha256(file)}.reading.json").read_text())
-    assert [(reading["source"], reading["columns"]) for reading in readings] == [
-        ("web", {"occurred_at": "ts"}),
-        ("default", {}),
+    entries = Journal(landed).read().entries
+    assert [(entry.source, entry.columns, entry.content_hash) for entry in entries.values()] == [
+        ("web", {"occurred_at": "ts"}, sha256(file)),
+        ("default", {}, sha256(file)),
     ]
 
 

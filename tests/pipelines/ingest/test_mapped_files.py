@@ -16,9 +16,12 @@ from hypothesis import strategies as st
 from pipelines.definitions.mappings.catalog import find_mappings, load_mapping
 from pipelines.definitions.mappings.mapping import Mapping
 from pipelines.ingest import ingest_events, ingest_exposures
+from pipelines.ingest.contract import Contract
 from pipelines.ingest.errors import ColumnError, MappingSectionError
+from pipelines.ingest.journal import Journal
 
 FILES = Path(__file__).with_name("mapped_files")
+ANY_SHARE = Contract(most_rejected=1)
 KNOWN = {"checkout": frozenset({"control", "one_page"}), "search": frozenset({"control", "semantic"})}
 SHOWN = "2026-03-02 08:44:45.921"
 BOUGHT = "2026-03-02 08:51:02.3"
@@ -274,10 +277,9 @@ def test_names_and_patterns_and_constants(warehouse, write) -> None:
 def test_a_landed_file_keeps_the_mapping_it_was_read_through(warehouse, tmp_path) -> None:
     mapping = load_mapping(None, "ga4")
     ingest_events(warehouse, FILES / "ga4.jsonl", mapping=mapping, landed=tmp_path / "landed")
-    (note,) = (tmp_path / "landed" / "events").glob("*.reading.json")
-    (reading,) = json.loads(note.read_text())
-    assert Mapping.model_validate(reading["mapping"]) == mapping
-    assert reading["source"] == "ga4"
+    (entry,) = Journal(tmp_path / "landed").read().entries.values()
+    assert Mapping.model_validate(entry.mapping) == mapping
+    assert entry.source == "ga4"
 
 
 def test_columns_and_a_mapping_are_one_too_many(warehouse) -> None:
@@ -357,8 +359,8 @@ def test_whatever_the_lines_hold_every_row_is_accounted_for(warehouse, tmp_path,
     path.write_text('{"first": 1}\n' + "\n".join(lines), encoding="utf-8", errors="surrogatepass")
     mapping = load_mapping(None, name)
     for summary in (
-        ingest_exposures(warehouse, path, known=KNOWN, mapping=mapping),
-        *([ingest_events(warehouse, path, mapping=mapping)] if mapping.events else []),
+        ingest_exposures(warehouse, path, known=KNOWN, mapping=mapping, contract=ANY_SHARE),
+        *([ingest_events(warehouse, path, mapping=mapping, contract=ANY_SHARE)] if mapping.events else []),
     ):
         assert summary.read == summary.accepted + summary.duplicates + summary.rejected
         assert summary.read + summary.files[0].passed_over >= 1

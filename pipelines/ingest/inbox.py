@@ -1,0 +1,200 @@
+"""The inbox: files that others drop into a folder, each loaded once, then moved to `landed/` or put aside.
+
+`inbox/<kind>/FILE` holds ids of the source `default`, `inbox/<kind>/SOURCE/FILE` those of the source `SOURCE`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipelines.engine.queries import read_sql
+from pipelines.engine.warehouse import Warehouse, sync_folder
+from pipelines.ingest.chunks import KINDS, Kind
+from pipelines.ingest.contract import Contract
+from pipelines.ingest.errors import SourceError, TooManyRefusalsError
+from pipelines.ingest.landing import landed_files
+from pipelines.ingest.lease import take_lease
+from pipelines.ingest.load import DEFAULT_SOURCE, load
+from pipelines.ingest.order import Order, Progress
+from pipelines.ingest.sources import Source, content_hash
+from pipelines.ingest.summary import FileSummary
+
+HALF_WRITTEN = (".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".download", ".writing", ".lock", "~")
+REFUSED = "refused"
+SETTLE_SECONDS = 2.0
+"""A file that was changed within so many seconds may still be growing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A file of the inbox that is complete: what kind of rows it holds, and whose ids."""
+
+    path: Path
+    kind: Kind
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxSummary:
+    """What became of the files of the inbox.
+
+    Attributes
+    ----------
+    loaded
+        Files that were loaded, by kind.
+    known
+        Files whose content had been loaded before; they are gone from the inbox, nothing else changed.
+    refused
+        Files that were put aside in `inbox/refused`, with the reason beside them.
+    left
+        Names that were left alone: half-written, too fresh, or no plain files.
+    """
+
+    loaded: dict[str, list[FileSummary]] = field(default_factory=dict)
+    known: list[str] = field(default_factory=list)
+    refused: list[FileSummary] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, object]:
+        """The same for programs."""
+        from dataclasses import asdict
+
+        return asdict(self)
+
+
+def waiting_files(inbox: Path, *, settle_seconds: float = SETTLE_SECONDS) -> tuple[list[Waiting], list[str]]:
+    """Files that are complete, oldest first, and names that are left alone.
+
+    A name that begins with a dot or underscore or ends like a download under way, a file that changed a moment ago, and
+    whatever is no plain file (a symbolic link may point anywhere) are left alone.
+    """
+    ready: list[tuple[int, Waiting]] = []
+    left: list[str] = []
+    for kind in KINDS.values():
+        for path, source in _names(inbox / kind.table):
+            if path.name.startswith((".", "_")) or path.name.lower().endswith(HALF_WRITTEN):
+                left.append(str(path))
+                continue
+            try:
+                state = path.lstat()
+                plain = path.is_file() and not path.is_symlink()
+            except FileNotFoundError:
+                continue  # another ingester took it
+            if not plain or time.time() - state.st_mtime < settle_seconds:
+                left.append(str(path))
+            else:
+                ready.append((state.st_mtime_ns, Waiting(path=path, kind=kind, source=source)))
+    ready.sort(key=lambda pair: (list(KINDS).index(pair[1].kind.table), pair[0], pair[1].path))
+    return [each for _, each in ready], left
+
+
+def _names(folder: Path) -> Iterator[tuple[Path, str]]:
+    if not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.is_symlink():
+            if not path.name.startswith((".", "_")):
+                yield from ((each, path.name) for each in sorted(path.iterdir()) if not each.is_dir())
+        else:
+            yield path, DEFAULT_SOURCE
+
+
+def ingest_inbox(
+    inbox: Path,
+    landed: Path,
+    open_for_writing: Callable[[], AbstractContextManager[Warehouse]],
+    *,
+    contract: Contract,
+    settle_seconds: float = SETTLE_SECONDS,
+    wait_seconds: float = 10,
+    progress: Progress | None = None,
+) -> InboxSummary:
+    """Load every complete file of the inbox, each in a transaction of its own, exposures before events.
+
+    The warehouse is opened once per file, so that others get their turn in between.
+
+    Parameters
+    ----------
+    inbox, landed
+        The folders of the workspace.
+    open_for_writing
+        Opens the warehouse.
+    contract
+        What rows and files must keep to.
+    settle_seconds
+        A file that was changed within so many seconds is left for the next time.
+    wait_seconds
+        How long to wait for another ingester, in seconds.
+    progress
+        Called with a line for people.
+
+    Raises
+    ------
+    IngesterBusyError
+        If another ingester is at work for longer than `wait_seconds`.
+    LoadError
+        If the warehouse cannot store a file; the file stays in the inbox.
+    """
+    summary = InboxSummary()
+    with take_lease(landed, wait_seconds=wait_seconds):
+        ready, left = waiting_files(inbox, settle_seconds=settle_seconds)
+        summary.left.extend(left)
+        for each in ready:
+            order = Order(
+                kind=each.kind, source=each.source, columns={}, contract=contract, landed=landed, progress=progress
+            )
+            source = Source(label=str(each.path), content=each.path)
+            try:
+                with open_for_writing() as warehouse:
+                    if _is_known(warehouse, source, order):
+                        summary.known.append(source.label)
+                    else:
+                        found = load(warehouse.connection, source, order)
+                        summary.loaded.setdefault(each.kind.table, []).append(found)
+            except SourceError as error:
+                put_aside(inbox, each, error)
+                refusals = error.refusals if isinstance(error, TooManyRefusalsError) else ()
+                summary.refused.append(FileSummary(source=source.label, error=str(error), refusals=refusals))
+            else:
+                each.path.unlink(missing_ok=True)  # its copy in landed/ and its batch are on disk
+                sync_folder(each.path.parent)
+    return summary
+
+
+def _is_known(warehouse: Warehouse, source: Source, order: Order) -> bool:
+    """Whether the same content was loaded the same way before, and reading it again could resolve nothing."""
+    digest = content_hash(source)
+    names: dict[str, object] = {"table_name": order.kind.table, "source": order.source, "content_hash": digest}
+    [found] = warehouse.rows(read_sql("known_content"), names)
+    kept = order.landed is not None and digest in landed_files(order.landed, order.kind.table)
+    return bool(found["known"]) and not found["resolves"] and kept
+
+
+def put_aside(inbox: Path, each: Waiting, error: SourceError) -> Path:
+    """Move a refused file to `inbox/refused/<kind>/`, with the reason in `<name>.reason.json` beside it."""
+    folder = inbox / REFUSED / each.kind.table
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    target, number = folder / f"{stamp}-{each.path.name}", 1
+    while target.exists():
+        target, number = folder / f"{stamp}-{number}-{each.path.name}", number + 1
+    refusals = error.refusals if isinstance(error, TooManyRefusalsError) else ()
+    reason = {
+        "source": each.source,
+        "problem": error.problem,
+        "advice": error.advice,
+        "reasons": [
+            {"code": one.code, "reason": one.reason, "rows": one.rows, "first_row": one.first_row} for one in refusals
+        ],
+    }
+    target.with_name(f"{target.name}.reason.json").write_text(
+        json.dumps(reason, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    each.path.rename(target)
+    sync_folder(folder)
+    return target

@@ -1,0 +1,11 @@
+-- known_content: whether a content was loaded before, and whether some of its refused rows are unresolved.
+-- Grain: one row. Reads: batches, rejected. Parameters: table_name, source, content_hash.
+SELECT
+    count(*) > 0 AS known,
+    coalesce(bool_or(EXISTS (
+        SELECT 1
+        FROM rejected
+        WHERE rejected.batch_id = batches.batch_id AND rejected.resolved_batch_id IS NULL
+    )), FALSE) AS resolves
+FROM batches
+WHERE table_name = $table_name AND source = $source AND content_hash = $content_hash
