@@ -83,14 +83,14 @@ def read_given_moments(
         units = _units(experiment, metric, mine, days)
         entered = np.maximum(entered, units)
         daily = _moments(experiment, metric, mine, days, units)
-        found[metric.name] = MetricMoments(columns=metric_columns(metric), total=daily[:, -1], daily=daily)
+        found[metric.name] = _metric(metric, daily[:, -1], daily)
     if not days:
         empty = Moments.from_summary(
             np.zeros(len(variants)), np.zeros((len(variants), 2)), np.zeros((len(variants), 2, 2))
         )
         for metric in metrics:
             columns = (0, 1) if isinstance(metric, RatioMetric) else (0,)
-            found[metric.name] = MetricMoments(columns=metric_columns(metric), total=empty.select(*columns))
+            found[metric.name] = _metric(metric, empty.select(*columns), None)
     analysed = {name: int(entered[place, -1]) if days else 0 for place, name in enumerate(variants)}
     closed = [min(day.replace(tzinfo=UTC) + DAY, end) for day in days]
     latest = closed[-1] if closed else None
@@ -112,6 +112,11 @@ def read_given_moments(
         latest=latest,
         rows_read=len(rows),
     )
+
+
+def _metric(metric: Metric, total: Moments, daily: Moments | None) -> MetricMoments:
+    columns = metric_columns(metric)
+    return MetricMoments(columns=columns, total=total, daily=daily, caps=(None,) * len(columns.outcome))
 
 
 def _days(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> list[datetime]:

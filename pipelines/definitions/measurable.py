@@ -139,6 +139,9 @@ def _aggregated(table: Mapping[str, Any], metrics: Mapping[str, Metric]) -> Iter
         elif metric is not None and metric.covariates is not None:
             message = f"has covariates (metrics/{name}.toml), which the moments of a metric alone do not tell"
             yield Mistake(location=location, value=name, message=message)
+        elif metric is not None and metric_caps(metric):
+            message = f"has a cap (metrics/{name}.toml), which only the warehouse that aggregates can apply"
+            yield Mistake(location=location, value=name, message=message)
 
 
 def _moving(location: Location, metric: Metric, plan: object) -> Iterator[Mistake]:

@@ -1,5 +1,4 @@
--- moments: a metric of one variant at the end of one day (UTC), aggregated by somebody else's warehouse. Cumulative: of
--- all units that had entered by then, with everything they had done by then.
+-- moments: a metric of one variant at the end of one day (UTC), aggregated elsewhere, cumulative over all units so far.
 -- Grain: one row per source, day and content; of several rows of a metric, variant and day the last batch's stands.
 CREATE TABLE moment_rows (
     moment_id BIGINT NOT NULL,

@@ -9,6 +9,7 @@ import pytest
 from pipelines.analysis import analyse
 from pipelines.analysis.given_moments import GivenMomentsError
 from pipelines.analysis.reading import read_moments
+from pipelines.definitions.cleaning import Cap
 from pipelines.definitions.consistency import experiment_mistakes
 from pipelines.definitions.measurable import metric_mistakes
 from pipelines.definitions.metrics import MeanMetric, Part, ProportionMetric, QuantileMetric, RatioMetric
@@ -79,6 +80,7 @@ def test_moments_give_the_results_of_the_events_behind_them(lab, from_events, de
         (arm.variant, arm.analysed) for arm in expected.arms
     ]
     assert snapshot.decision.decision == expected.decision.decision
+    assert (snapshot.method.source, expected.method.source) == ("moments", "events")
     for ours, theirs in zip(snapshot.metrics, expected.metrics, strict=True):
         (mine,), (other,) = ours.comparisons, theirs.comparisons
         assert (mine.verdict, mine.status, mine.method) == (other.verdict, other.status, other.method)
@@ -179,7 +181,8 @@ def test_what_moments_cannot_tell_is_refused_in_the_definition(lab):
     p90 = QuantileMetric(name="conversion", kind="quantile", event="load", quantile=0.9, better="lower")
     adjusted = METRICS[1].model_copy(update={"name": "conversion", "covariates": {"own": True}})
     assert list(experiment_mistakes(table)) == []
-    for metric, words in ((p90, "is a quantile"), (adjusted, "has covariates")):
+    capped = METRICS[1].model_copy(update={"name": "conversion", "cap": Cap(upper=9.0)})
+    for metric, words in ((p90, "is a quantile"), (adjusted, "has covariates"), (capped, "has a cap")):
         (mistake,) = metric_mistakes(table, {"conversion": metric})
         assert (mistake.location, words in mistake.message) == (("success", 0), True)
     for key, value in (("segments", ["a"]), ("identity", "strict"), ("activation", {"event": "x"})):
