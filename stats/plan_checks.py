@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from stats.group_sequential.spending import Spending
-from stats.plan_parts import Design, Guardrail, PlanError, SuccessMetric
+from stats.plan_parts import Arm, Design, Guardrail, PlanError, SuccessMetric
 from stats.verdicts import DIRECTIONS
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 SHARE_TOLERANCE = 1e-9
 # Looks closer than this many days (a minute) are one look.
 LEAST_GAP = 1.0 / 1440.0
+# What looks spend is resolved to about 1e-11: smaller shares would be left to later looks, and at last to none.
+LEAST_SEQUENTIAL_ALPHA = 1e-7
 
 
 def check_plan(plan: Plan) -> None:
@@ -25,11 +27,25 @@ def check_plan(plan: Plan) -> None:
     PlanError
         With the field, the value and the reason.
     """
+    _check_types(plan)
     _check_rates(plan)
     _check_metrics(plan)
     _check_arms(plan)
     _check_looks(plan)
     _check_design(plan)
+
+
+def _check_types(plan: Plan) -> None:
+    """Lists of the right parts: whatever else is checked may then rely on them."""
+    parts: tuple[tuple[str, type], ...] = (("success", SuccessMetric), ("guardrails", Guardrail), ("arms", Arm))
+    for name, kind in parts:
+        given = getattr(plan, name)
+        if not isinstance(given, tuple) or not all(isinstance(each, kind) for each in given):
+            raise PlanError(name, given, f"must be a tuple of {kind.__name__}")
+    if not isinstance(plan.looks, tuple):
+        raise PlanError("looks", plan.looks, "must be a tuple of days after the start")
+    if not isinstance(plan.spending, Spending):
+        raise PlanError("spending", plan.spending, "how alpha is spent is a Spending function")
 
 
 def _number(value: object) -> bool:
@@ -123,6 +139,13 @@ def _check_design(plan: Plan) -> None:
             "a fixed design is judged once, at its end; choose group_sequential (or auto) to look before",
         )
     _check_futility(plan)
+    if design is Design.GROUP_SEQUENTIAL and plan.alpha < LEAST_SEQUENTIAL_ALPHA:
+        raise PlanError(
+            "alpha",
+            plan.alpha,
+            f"several looks cannot share a rate below {LEAST_SEQUENTIAL_ALPHA:g}, which is lost in rounding; "
+            "fixed and always_valid designs can keep it",
+        )
     if plan.reserve is None:
         return
     if not (_number(plan.reserve) and 0.0 <= plan.reserve < 1.0):

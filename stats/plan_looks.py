@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +56,8 @@ class PlannedLooks:
     p_value
         Of the latest look, comparable with the comparison's level: it is at most that level exactly where the
         interval excludes 0 (with a single look the p-value itself). NaN where the look is not judged.
+    log_p
+        Its natural logarithm, finite where the p-value itself is too small for a number.
     level
         Two-sided level of the comparison over the whole plan.
     status
@@ -74,6 +77,7 @@ class PlannedLooks:
     judged: BoolArray
     reasons: tuple[str, ...]
     p_value: float
+    log_p: float
     level: float
     status: StatusArray
     futile: BoolArray
@@ -152,7 +156,7 @@ class _Held:
     judged: BoolArray
     reasons: tuple[str, ...]
     futile: BoolArray
-    p_value: float
+    log_p: float
 
 
 def _held(looks: _Looks, value: FloatArray, se: FloatArray, df: FloatArray) -> _Held:
@@ -175,8 +179,8 @@ def _held(looks: _Looks, value: FloatArray, se: FloatArray, df: FloatArray) -> _
         futile, judged = futile | later, judged & ~later
         why = f"it was given up on day {looks.days[given_up - 1]:g}, and its futility bounds are binding"
         reasons = (*reasons[:given_up], *[why] * int(later.sum()))
-    p = looks.p_value(bounds, value / se, df) if judged[-1] else float("nan")
-    return _Held(low=low, high=high, bounds=bounds, judged=judged, reasons=reasons, futile=futile, p_value=p)
+    log_p = looks.log_p(bounds, value / se, df) if judged[-1] else math.nan
+    return _Held(low=low, high=high, bounds=bounds, judged=judged, reasons=reasons, futile=futile, log_p=log_p)
 
 
 def _expanded(
@@ -193,6 +197,7 @@ def _expanded(
         critical[here], confidence[here] = held.bounds.critical, held.bounds.confidence
         for place, look in enumerate(here.tolist()):
             validity[look], reasons[look] = held.bounds.validity[place], held.reasons[place]
+    log_p = held.log_p if held is not None and judged[-1] else math.nan
     return PlannedLooks(
         days=days,
         value=effect.value,
@@ -203,7 +208,8 @@ def _expanded(
         validity=tuple(validity),
         judged=judged,
         reasons=tuple(reasons),
-        p_value=held.p_value if held is not None and judged[-1] else float("nan"),
+        p_value=math.exp(log_p),
+        log_p=log_p,
         level=plan.level(role),
         status=effect.status,
         futile=futile,
@@ -233,27 +239,27 @@ class _Looks:
     units: FloatArray | None
     planned_information: float | None
 
-    def p_value(self, bounds: LookBounds, statistic: FloatArray, df: FloatArray) -> float:
-        """Smallest level of the comparison at which the latest look excludes no effect."""
+    def log_p(self, bounds: LookBounds, statistic: FloatArray, df: FloatArray) -> float:
+        """Logarithm of the smallest level of the comparison at which the latest look excludes no effect."""
         log_p = LOG_2 + t_upper_log(np.abs(statistic), df)
         last, kept = bounds.planned - 1, self.plan.kept_back
         overrun = bounds.planned < self.days.size
-        p = 1.0
+        found = 0.0
         if bounds.judged[last] and self.plan.resolved_design is not Design.ALWAYS_VALID:
-            p = min(p, self._within(float(log_p[last]), bounds.planned) / (1.0 - kept))
+            found = min(found, self._within(float(log_p[last]), bounds.planned) - math.log1p(-kept))
         if bounds.validity[-1] is Design.ALWAYS_VALID:
             share = kept if overrun else 1.0
             alpha = self.plan.level(self.role) * share
             units = None if self.units is None else self.units[-1:]
             ratio = mixture_ratio(self.plan, alpha, self.information[-1:], units, self.planned_information)
             z = -special.ndtri_exp(float(log_p[-1]) - LOG_2)
-            p = min(p, float(np.exp(min(0.0, -float(mixture_log_e(z, ratio)[0])))) / share)
-        return p
+            found = min(found, -float(mixture_log_e(z, ratio)[0]) - math.log(share))
+        return found
 
     def _within(self, log_p: float, planned: int) -> float:
-        """Smallest level, over the planned looks alone, at which the latest of them rejects."""
+        """Logarithm of the smallest level, over the planned looks alone, at which the latest of them rejects."""
         if self.plan.resolved_design is Design.FIXED:
-            return float(np.exp(log_p))
+            return log_p
         units = None if self.units is None else self.units[:planned]
         progress = plan_progress(self.plan, self.days[:planned], units)
         information, drift, most = self.information[:planned], None, NEARLY * NEARLY
@@ -271,4 +277,4 @@ class _Looks:
         smallest = max(log_p, _LEAST_LOG_P)
         binding = drift is not None
         level = smallest_level(excess, smallest, largest, binding=binding, tolerance=_P_ACCURACY)
-        return float(np.exp(level)) if level < largest else 1.0
+        return float(level) if level < largest else 0.0

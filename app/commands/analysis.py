@@ -31,11 +31,20 @@ def analyze(
     experiments: Annotated[
         list[str] | None, typer.Argument(metavar="[EXPERIMENT]...", help="Experiments; all that have started if none.")
     ] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Rebuild the looks that were the latest at this moment, from what had been ingested by then, for "
+            "example 2026-10-01T00:00Z; say what later data changes in them. Nothing is stored.",
+        ),
+    ] = None,
     output: Output = OutputFormat.TEXT,
 ) -> None:
     """Analyse experiments from the warehouse and store one snapshot each; print the decisions."""
     from pipelines.access.actors import local_actor
     from pipelines.analysis import analyse
+    from pipelines.analysis.past import definition_texts
     from pipelines.analysis.unseen import definition_warnings
     from pipelines.definitions.loader import load_definitions
     from pipelines.store.state import State
@@ -46,6 +55,11 @@ def analyze(
     names = list(dict.fromkeys(experiments)) if experiments else None
     for name in names or ():
         definitions.experiment(name)
+    if as_of is not None:
+        from app.commands.past_looks import show_past
+
+        show_past(workspace, definitions, names, as_of, output)
+        return
     with State(workspace.state_path) as state:
         previous = state.latest_of(names or sorted(definitions.experiments))
         with opened_warehouse(workspace, read_only=True) as warehouse:
@@ -53,7 +67,7 @@ def analyze(
                 say(f"Warning: {warning.line()}")
             snapshots = analyse(warehouse, definitions, names, now=datetime.now(UTC), previous=previous)
         for snapshot in snapshots:
-            state.save(snapshot, actor=actor)
+            state.save(snapshot, actor=actor, texts=definition_texts(definitions, snapshot.experiment))
     if output is OutputFormat.JSON:
         emit_json({"snapshots": [_brief(snapshot) for snapshot in snapshots]})
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,6 +27,7 @@ REASONS = (
 )
 SEVERAL, BEFORE, AFTER, FUTURE, UNKNOWN, AMBIGUOUS, NOT_ACTIVATED = range(len(REASONS))
 ANALYSED = -1
+POLICIES = ("exclude", "first", "as_assigned")
 _TICK = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -49,6 +50,8 @@ class Assignments:
         Whether the unit was seen in several variants.
     excluded
         Place among `REASONS` of why the unit is left out; -1 where it is analysed.
+    others
+        The same units under the other policies for units seen in several variants, by policy; empty where none was.
     """
 
     variants: tuple[str, ...]
@@ -57,6 +60,7 @@ class Assignments:
     exposed_at: Integers
     several: Booleans
     excluded: npt.NDArray[np.int8]
+    others: Mapping[str, Assignments] = field(default_factory=dict)
 
     @property
     def units(self) -> int:
@@ -71,7 +75,11 @@ class Assignments:
     def without(self, units: Booleans, reason: int) -> Assignments:
         """The same, with more units left out; a unit keeps its first reason."""
         newly = units & (self.excluded == ANALYSED)
-        return replace(self, excluded=np.where(newly, np.int8(reason), self.excluded).astype(np.int8))
+        return replace(
+            self,
+            excluded=np.where(newly, np.int8(reason), self.excluded).astype(np.int8),
+            others={policy: each.without(units, reason) for policy, each in self.others.items()},
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,15 +149,25 @@ def read_assignments(
     first = place[table["place"].to_numpy()] if logged else np.zeros(0, np.int32)
     assigned = place[table["assigned_place"].to_numpy()] if logged else first
     several = np.asarray(table["several"].to_numpy(zero_copy_only=False), np.bool_)
-    found = Assignments(
+    base = Assignments(
         variants=variants,
         known=len(defined),
-        variant=assigned if chosen == "as_assigned" else first,
+        variant=first,
         exposed_at=np.asarray(table["exposed_at"].to_numpy()).astype("datetime64[us]").astype(np.int64),
         several=several,
         excluded=np.full(len(table), ANALYSED, np.int8),
     )
-    return _with_reasons(found, experiment, now=now, exclude=chosen == "exclude")
+    wanted = POLICIES if several.any() else (chosen,)
+    found = {
+        each: _with_reasons(
+            replace(base, variant=assigned if each == "as_assigned" else first),
+            experiment,
+            now=now,
+            exclude=each == "exclude",
+        )
+        for each in wanted
+    }
+    return replace(found[chosen], others={each: found[each] for each in wanted if each != chosen})
 
 
 def _with_reasons(found: Assignments, experiment: Experiment, *, now: datetime, exclude: bool) -> Assignments:
@@ -184,16 +202,6 @@ def count_exposed(assignments: Assignments) -> Exposed:
 def find_exposed(warehouse: Warehouse, experiment: Experiment, *, now: datetime) -> Exposed:
     """Count the units of one experiment, which makes the temporary table `assignments`."""
     return count_exposed(read_assignments(warehouse, experiment, now=now))
-
-
-def sensitivity(
-    warehouse: Warehouse, experiment: Experiment, *, now: datetime, as_of: datetime | None = None
-) -> Mapping[str, Exposed]:
-    """What each policy for units seen in several variants would come to."""
-    return {
-        policy: count_exposed(read_assignments(warehouse, experiment, now=now, as_of=as_of, policy=policy))
-        for policy in ("exclude", "first", "as_assigned")
-    }
 
 
 def in_utc(time: datetime) -> datetime:

@@ -31,6 +31,9 @@ class MetricMoments:
         The same without caps; None where there are none.
     by_segment
         By attribute: shape ``(variants, values)``; they add up to `total`, but for quantiles.
+    by_policy
+        By the other policies for units seen in several variants: shape ``(variants,)``; empty where no unit was, and
+        for quantiles.
     daily
         Shape ``(variants, days)``; the last day is the total but for rounding. None without days.
     segment_daily
@@ -49,6 +52,7 @@ class MetricMoments:
     total: Moments
     raw: Moments | None = None
     by_segment: Mapping[str, Moments] = field(default_factory=dict)
+    by_policy: Mapping[str, Moments] = field(default_factory=dict)
     daily: Moments | None = None
     segment_daily: Mapping[str, Moments] = field(default_factory=dict)
     covariates: tuple[MomentsColumn, ...] = ()
@@ -75,7 +79,9 @@ class ExperimentMoments:
     metrics
         By name.
     segments
-        By attribute: its values, the second axis of `by_segment`.
+        By attribute: its values, the second axis of `by_segment`; the value of units without the attribute is empty.
+    rests
+        By attribute, whether its last value stands for all that are not among the most frequent.
     days
         Ends of the days, days since the start, the last axis of `daily`.
     assignments, exposed
@@ -95,6 +101,7 @@ class ExperimentMoments:
     variants: tuple[str, ...]
     metrics: Mapping[str, MetricMoments]
     segments: Mapping[str, tuple[str, ...]]
+    rests: Mapping[str, bool]
     days: FloatArray
     assignments: Assignments
     exposed: Exposed

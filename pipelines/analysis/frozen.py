@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pydantic import JsonValue
 
+from pipelines.analysis.history_caps import FrozenEnds
 from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.experiments import Plan as WrittenPlan
 from pipelines.definitions.metrics import Metric
@@ -20,6 +21,7 @@ from stats.plan import Plan, deviations
 from stats.plan_parts import Design
 
 DAY = timedelta(days=1)
+CAPS = "caps"
 _WORDS_ONLY = {"label", "description", "owner", "unit_label"}
 # Keys that definitions got later. At their default they mean what a plan without them meant, and are left out, so that
 # a plan that was frozen before does not seem to have changed.
@@ -66,13 +68,24 @@ class PlanInForce:
     end: datetime
 
     @property
+    def caps(self) -> FrozenEnds:
+        """Ends of the caps that are quantiles of history, as they were frozen."""
+        kept: FrozenEnds = {} if self.frozen is None else self.frozen.content.get(CAPS, {})
+        return kept
+
+    @property
     def sequential(self) -> bool:
         """Whether the design allows looks before the end."""
         return self.plan.resolved_design is not Design.FIXED
 
 
 def plan_in_force(
-    experiment: Experiment, metrics: Mapping[str, Metric], previous: Snapshot | None, *, now: datetime
+    experiment: Experiment,
+    metrics: Mapping[str, Metric],
+    previous: Snapshot | None,
+    *,
+    now: datetime,
+    ends: Callable[[], FrozenEnds] = dict,
 ) -> PlanInForce:
     """The plan that this look is judged by: the frozen one, from the first analysis after the start on.
 
@@ -80,10 +93,17 @@ def plan_in_force(
     ----------
     previous
         The look before, which holds what was frozen.
+    ends
+        Finds the ends of caps that are quantiles of history; asked once, when the plan is frozen.
     """
     content = _content(experiment, metrics)
     frozen = None if previous is None else previous.frozen_plan
+    if frozen is not None and CAPS in frozen.content:
+        content[CAPS] = frozen.content[CAPS]  # found in data, not written: no deviation
     if frozen is None and experiment.phase(now) != "planned":
+        found = ends()
+        if found:
+            content[CAPS] = {name: list(pair) for name, pair in found.items()}
         frozen = FrozenPlan(
             frozen_at=now,
             hash=_hash(content),

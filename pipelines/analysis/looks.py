@@ -10,11 +10,14 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from pipelines.analysis.assignments import Exposed
+from pipelines.analysis.breakdowns import activation_record, policy_results, with_breakdowns
 from pipelines.analysis.comparisons import metric_result, questions
 from pipelines.analysis.decisions import decision_record, taken_looks, withheld_reason
 from pipelines.analysis.experiment_moments import ExperimentMoments
-from pipelines.analysis.frozen import plan_in_force, plan_record
+from pipelines.analysis.frozen import PlanInForce, plan_in_force, plan_record
 from pipelines.analysis.health import health_checks
+from pipelines.analysis.history_caps import ends_by_column, history_ends
+from pipelines.analysis.method import method_record
 from pipelines.analysis.reading import read_moments
 from pipelines.analysis.sequential import Look, this_look
 from pipelines.analysis.series import with_series
@@ -22,6 +25,7 @@ from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.loader import Definitions, definition_hash
 from pipelines.definitions.metrics import Metric
 from pipelines.engine.warehouse import Warehouse
+from pipelines.store.breakdowns import PolicyResult
 from pipelines.store.looks import PlanProgress
 from pipelines.store.snapshot import SCHEMA_VERSION, Arm, Exclusion, HealthCheck, MetricResult, Snapshot, to_json
 
@@ -83,11 +87,12 @@ def _look(
     now: datetime,
     as_of: datetime | None,
 ) -> Snapshot:
-    force = plan_in_force(written, definitions.metrics, previous, now=now)
+    force = _in_force(warehouse, definitions, written, previous, now=now, as_of=as_of)
     experiment = force.experiment
     hashes = _hashes(written, [definitions.metrics[name] for name in written.metric_names])
     metrics = [definitions.metrics[name] for name in experiment.metric_names]
-    found = read_moments(warehouse, experiment, metrics, until=now, as_of=as_of, known=definitions.metrics)
+    ends, known = ends_by_column(force.caps), definitions.metrics
+    found = read_moments(warehouse, experiment, metrics, until=now, as_of=as_of, known=known, caps=ends)
     exposed = found.exposed
     health = health_checks(experiment, found, metrics, now=now)
     look = this_look(
@@ -99,7 +104,6 @@ def _look(
         blocked=any(check.blocks for check in health),
     )
     results = _results(look, metrics, found, health)
-    sequential = look if look.sequential else None
     snapshot = Snapshot(
         schema_version=SCHEMA_VERSION,
         snapshot_id="",
@@ -120,15 +124,38 @@ def _look(
         arms=_arms(experiment, exposed),
         exclusions=tuple(Exclusion(reason=reason, units=units) for reason, units in exposed.excluded.items()),
         health=health,
-        decision=decision_record(experiment, results, health, now=now, look=sequential),
+        decision=decision_record(experiment, results, health, now=now, look=look if look.sequential else None),
         metrics=results,
         definition_hashes=hashes,
         versions={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         frozen_plan=force.frozen,
         deviations=force.deviations,
         plan_progress=_progress(look, results),
+        sensitivity=_sensitivity(look, found, metrics),
+        activation=activation_record(experiment, found),
+        method=method_record(warehouse, found, as_of=as_of),
     )
     return replace(snapshot, snapshot_id=_identity(snapshot))
+
+
+def _in_force(
+    warehouse: Warehouse,
+    definitions: Definitions,
+    written: Experiment,
+    previous: Snapshot | None,
+    *,
+    now: datetime,
+    as_of: datetime | None,
+) -> PlanInForce:
+    """The plan this look is judged by; the first look after the start freezes the ends of caps with it."""
+    metrics = [definitions.metrics[name] for name in written.metric_names]
+    return plan_in_force(
+        written,
+        definitions.metrics,
+        previous,
+        now=now,
+        ends=lambda: history_ends(warehouse, written, metrics, as_of=as_of),
+    )
 
 
 def _results(
@@ -150,8 +177,20 @@ def _results(
             look=look if look.sequential else None,
             covariates=found.metrics[metric.name].covariates,
         )
-        results.append(with_series(look, found, metric, result))
+        result = with_series(look, found, metric, result)
+        if look.taken or not look.sequential:  # between looks other numbers would be a look the plan does not have
+            result = with_breakdowns(experiment, found, metric, result, confidence=asked[metric.name].confidence)
+        results.append(result)
     return tuple(results)
+
+
+def _sensitivity(look: Look, found: ExperimentMoments, metrics: Sequence[Metric]) -> tuple[PolicyResult, ...]:
+    """What the other policies for units seen in several variants would give, where there are numbers to compare."""
+    if look.sequential and not look.taken:
+        return ()
+    experiment = look.force.experiment
+    levels = {name: asked.confidence for name, asked in questions(experiment).items()}
+    return policy_results(experiment, found, metrics, levels)
 
 
 def _progress(look: Look, results: Sequence[MetricResult]) -> PlanProgress | None:

@@ -25,6 +25,8 @@ class Maturity:
     ----------
     counted
         Which units are in the metric.
+    final
+        Which units would be, were they analysed.
     entered
         Place of the day on which a unit enters the metric's daily series; -1 for those that do not.
     at_once
@@ -36,6 +38,7 @@ class Maturity:
     """
 
     counted: Booleans
+    final: Booleans
     entered: Integers
     at_once: bool
     immature: int
@@ -54,7 +57,14 @@ def maturity(assignments: Assignments, metric: MetricColumns, period: Period, *,
     analysed = assignments.analysed
     if metric.matures_days is None:
         entered = np.where(analysed, period.day_of(assignments.exposed_at), -1)
-        return Maturity(counted=analysed, entered=entered, at_once=False, immature=0, matures_at=None)
+        return Maturity(
+            counted=analysed,
+            final=np.ones(analysed.size, np.bool_),
+            entered=entered,
+            at_once=False,
+            immature=0,
+            matures_at=None,
+        )
     closes = assignments.exposed_at + micros_of(metric.matures_days)
     is_open = analysed & (closes > micros(period.until))
     waits = metric.always_matured or (exclude and not period.ended)
@@ -65,6 +75,7 @@ def maturity(assignments: Assignments, metric: MetricColumns, period: Period, *,
     still_open = is_open.any() and not (period.ended and not metric.always_matured)
     return Maturity(
         counted=counted,
+        final=closes <= micros(period.until) if waits else np.ones(analysed.size, np.bool_),
         entered=np.where(counted, day, -1),
         at_once=series_waits,
         immature=int(is_open.sum()) if still_open else 0,

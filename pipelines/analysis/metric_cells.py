@@ -116,7 +116,7 @@ def metric_moments(
     total = sums.moments(cells.places(None), (cells.variants,))
     raw = None
     if any(each is not None for each in ends):
-        raw = cell_sums(outcomes, stretches, rate=False).moments(cells.places(None), (cells.variants,))
+        raw = cell_sums([*outcomes, *covariates], stretches, rate=False).moments(cells.places(None), (cells.variants,))
     daily, segment_daily = _daily(metric, rows, cells, when, capped, covariates, ends, sums.origin, rate=rate)
     return MetricMoments(
         **shared,  # type: ignore[arg-type]  # as above
@@ -126,12 +126,23 @@ def metric_moments(
             name: sums.moments(cells.places(name), (cells.variants, len(each.values)))
             for name, each in cells.segments.items()
         },
+        by_policy=_by_policy([*capped, *covariates], cells, when, rate=rate),
         daily=daily,
         segment_daily=segment_daily,
         covariates=places,
         covariate_names=names,
         matures_at=when.matures_at,
     )
+
+
+def _by_policy(columns: Sequence[FloatArray], cells: Cells, when: Maturity, *, rate: bool) -> dict[str, Moments]:
+    """The same numbers under the other policies for units seen in several variants."""
+    found = {}
+    for policy, each in cells.assignments.others.items():
+        variant = np.minimum(each.variant, cells.variants - 1).astype(np.int64)
+        stretches = Stretches.of(variant, each.analysed & when.final)
+        found[policy] = cell_sums(columns, stretches, rate=rate).moments(np.arange(cells.variants), (cells.variants,))
+    return found
 
 
 def _daily(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from pipelines.analysis.assignments import Assignments, count_exposed, in_utc, moment, read_assignments
+from pipelines.analysis.assignments import NOT_ACTIVATED, Assignments, count_exposed, in_utc, moment, read_assignments
 from pipelines.analysis.columns import Column, MetricColumns, column_sources, metric_columns
 from pipelines.analysis.experiment_moments import Ends, ExperimentMoments, MetricMoments
 from pipelines.analysis.maturity import Maturity, maturity
@@ -20,8 +20,6 @@ from pipelines.definitions.sources import Source
 from pipelines.engine.engines import DuckDBEngine, Engine
 from pipelines.engine.queries import read_sql
 from pipelines.engine.warehouse import Warehouse
-
-NOT_ACTIVATED = 6
 
 
 def read_moments(
@@ -91,12 +89,14 @@ def read_moments(
         variants=assignments.variants[: assignments.known],
         metrics=found,
         segments={name: each.values for name, each in cells.segments.items()},
+        rests={name: each.rest for name, each in cells.segments.items()},
         days=period.days,
         assignments=assignments,
         exposed=count_exposed(assignments),
         exposed_before=before,
         entered=cells.entered(),
         latest=None if reader.latest is None else moment(reader.latest),
+        sql=tuple(chosen.statements) if isinstance(chosen, DuckDBEngine) else (),
         rows_read=reader.rows_read,
     )
 

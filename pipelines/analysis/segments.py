@@ -19,7 +19,7 @@ from pipelines.engine.engines import Engine
 from stats.status import FloatArray
 
 MOST_VALUES = 20
-OTHER, MISSING = "other", "(missing)"
+OTHER, MISSING = "other", ""
 EXPOSURE_ROWS = {
     "experiment": "string",
     "unit_id": "int64",
@@ -39,13 +39,16 @@ class Segment:
         Its name.
     values
         The most frequent values among analysed units, most frequent first, equals by name; then `other` if there are
-        more. Units without the attribute are `(missing)`.
+        more. The value of units without the attribute is empty.
+    rest
+        Whether the last value stands for all that are not among the most frequent.
     code
         Place of each unit's value among `values`, shape ``(units,)``.
     """
 
     attribute: str
     values: tuple[str, ...]
+    rest: bool
     code: Integers
 
 
@@ -108,7 +111,10 @@ def segment(attribute: str, texts: Any, assignments: Assignments) -> Segment:  #
     values = (*(names[each] for each in kept), *((OTHER,) if more else ()))
     # Units that are left out may have values that no analysed unit has; they are in no cell.
     return Segment(
-        attribute=attribute, values=values or (MISSING,), code=np.minimum(place[raw], max(len(values) - 1, 0))
+        attribute=attribute,
+        values=values or (MISSING,),
+        rest=more,
+        code=np.minimum(place[raw], max(len(values) - 1, 0)),
     )
 
 

@@ -189,7 +189,7 @@ def look_comparison(
             confidence=1.0 - level,
             validity=found.validity[-1].value,
             p_value=p,
-            log_p=math.log(p) if p else None,
+            log_p=None if p is None else found.log_p,
             score_p_value=None,
             margin_p_value=None,
             planned_information=planned,

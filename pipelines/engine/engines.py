@@ -17,7 +17,7 @@ class Engine(Protocol):
         """Rows of an expression as an Arrow table."""
 
     def materialise(self, expression: ibis.Table, name: str) -> None:
-        """Keep the rows of an expression as a temporary table, in place of one of that name."""
+        """Keep the rows of an expression under a name for this session, in place of what had it."""
 
 
 class DuckDBEngine:
@@ -27,15 +27,18 @@ class DuckDBEngine:
 
     def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse
+        self.statements: list[str] = []
 
     def read(self, expression: ibis.Table) -> Any:  # noqa: ANN401 - pyarrow has no types
         """Rows of an expression as an Arrow table."""
-        return self._warehouse.connection.sql(compiled(expression, self.dialect)).to_arrow_table()
+        self.statements.append(compiled(expression, self.dialect))
+        return self._warehouse.connection.sql(self.statements[-1]).to_arrow_table()
 
     def materialise(self, expression: ibis.Table, name: str) -> None:
-        """Keep the rows of an expression as a temporary table."""
-        self._warehouse.connection.sql(compiled(expression, self.dialect)).create_view("expression_rows", replace=True)
-        self._warehouse.connection.table("expression_rows").to_table(name)
+        """Keep the rows of an expression under a name, for this connection."""
+        self.statements.append(compiled(expression, self.dialect))
+        rows = self._warehouse.connection.sql(self.statements[-1]).to_arrow_table()
+        self._warehouse.connection.from_arrow(rows).create_view(name, replace=True)
 
 
 @lru_cache(maxsize=512)

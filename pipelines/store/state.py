@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +17,7 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from pipelines.access.roles import Action, Actor
+from pipelines.store import definition_texts
 from pipelines.store.changes import Recorder, changing
 from pipelines.store.database import StateError, open_database
 from pipelines.store.snapshot import SCHEMA_VERSION, Snapshot, from_json, to_json
@@ -83,8 +84,8 @@ class State:
 
     # -- snapshots -------------------------------------------------------------------------------------------
 
-    def save(self, snapshot: Snapshot, *, actor: Actor) -> None:
-        """Keep a snapshot; saving the same one again changes nothing.
+    def save(self, snapshot: Snapshot, *, actor: Actor, texts: Mapping[str, str] | None = None) -> None:
+        """Keep a snapshot, and the definitions it was made with by hash; saving the same one again changes nothing.
 
         Raises
         ------
@@ -96,6 +97,7 @@ class State:
         body = to_json(snapshot)
         actor.require(Action.ANALYZE, snapshot.experiment)
         with self._writing() as record:
+            definition_texts.keep(self._connection, texts or {})
             known = self._one("SELECT body FROM snapshots WHERE snapshot_id = ?", snapshot.snapshot_id)
             if known is not None:
                 if known["body"] != body:
@@ -134,6 +136,17 @@ class State:
             "SELECT * FROM snapshots WHERE experiment = ? ORDER BY analysed_at DESC, sequence DESC LIMIT 1", experiment
         )
         return _snapshot(row)
+
+    def shown_at(self, experiment: str, moment: datetime) -> tuple[Snapshot | None, Snapshot | None]:
+        """The look at an experiment that was the latest at a moment (aware), and the one before it."""
+        ids = [name for name, at in self.history(experiment) if at <= moment][-2:]
+        looks = [None, None, *(self.get(name) for name in ids)]
+        return looks[-1], looks[-2]
+
+    def definition_texts(self, hashes: Iterable[str]) -> dict[str, str]:
+        """Definitions that past looks were made with, by hash; those that were never kept are missing."""
+        with self._told("read"):
+            return definition_texts.read(self._connection, hashes)
 
     def latest_of(self, experiments: Iterable[str]) -> dict[str, Snapshot]:
         """The most recent readable look at each of these experiments that was analysed: what the next one continues."""

@@ -191,3 +191,31 @@ def test_a_plan_stored_by_an_older_version_shows_fields_it_did_not_know() -> Non
     assert deviations(older, PLAN.canonical()) == ()
     adjusted = replace(PLAN, covariate="sessions_before").canonical()
     assert [deviation.field for deviation in deviations(older, adjusted)] == ["covariate"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("success", ("signup_rate",)),
+        ("success", SuccessMetric(name="signup_rate")),
+        ("guardrails", ("errors",)),
+        ("arms", 3),
+        ("arms", ("a", "b")),
+        ("looks", 7.0),
+        ("spending", "obf"),
+    ],
+)
+def test_parts_of_another_type_are_refused_with_their_field(field, value):
+    options = {"minimum_effect": 0.05, "success": (SuccessMetric(name="signup_rate"),), "end": 14, field: value}
+    with pytest.raises(PlanError) as refused:
+        Plan(**options)
+    assert refused.value.field == field
+
+
+def test_looks_cannot_share_an_alpha_that_is_lost_in_rounding():
+    options = {"minimum_effect": 0.05, "success": (SuccessMetric(name="signup_rate"),), "end": 14, "alpha": 1e-9}
+    with pytest.raises(PlanError) as refused:
+        Plan(**options)
+    assert refused.value.field == "alpha"
+    for design in (Design.FIXED, Design.ALWAYS_VALID):
+        assert Plan(**options, design=design).alpha == 1e-9

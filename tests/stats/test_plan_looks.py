@@ -10,6 +10,7 @@ import pytest
 import scipy.stats as ss  # noqa: TID251 - the oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import special
 
 from stats.effect import Effect, infer
 from stats.errors import OutOfRangeError
@@ -313,3 +314,15 @@ def test_a_metric_without_a_reading_is_refused() -> None:
     with pytest.raises(PlanError) as caught:
         judge(GUARDED, [reading("signup_rate", *BETTER)], ended=True)
     assert caught.value.field == "readings.contacts.treatment"
+
+
+@pytest.mark.parametrize("design", ["fixed", "group_sequential", "always_valid"])
+@pytest.mark.parametrize("z", [2.5, 12.0, 50.0, 1000.0])
+def test_the_log_of_a_p_value_is_finite_however_small_it_is(design, z):
+    plan = Plan(minimum_effect=0.05, success=(SuccessMetric(name="signup_rate"),), end=14, design=Design(design))
+    found = planned_looks(plan, "success", Effect.of([z * 0.01], [0.01]), days=[14], planned_information=1e4)
+    assert np.isfinite(found.log_p)
+    assert found.log_p <= 0
+    assert found.p_value == pytest.approx(np.exp(found.log_p), rel=1e-12, abs=0)
+    if design == "fixed":
+        assert found.log_p == pytest.approx(np.log(2) + special.log_ndtr(-z), rel=1e-12)
