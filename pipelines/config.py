@@ -137,6 +137,7 @@ class Workspace:
             self.inbox / "exposures",
             self.inbox / "events",
             self.inbox / "identities",
+            self.inbox / "moments",
             self.landed,
             self.outbox,
             self.warehouse_path.parent,

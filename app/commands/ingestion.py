@@ -171,6 +171,32 @@ def identities(
 
 
 @group.command()
+def moments(
+    context: typer.Context,
+    files: Files,
+    *,
+    column: Columns = None,
+    source: Source = None,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Load moments: count, mean and variance of metrics per variant and day, which your warehouse aggregated.
+
+    Columns, found by name: experiment, metric, variant, day, n, mean, variance, and for ratios denominator_mean,
+    denominator_variance, covariance. Each row holds all units that had entered by the end of its day. Experiments with
+    `data = "moments"` are analysed from them. Exit code 1 if a file cannot be read.
+    """
+    from pipelines.ingest import ingest_moments
+    from pipelines.ingest.columns import MOMENT_COLUMNS
+
+    columns = parse_columns(column, MOMENT_COLUMNS)
+    workspace = session(context).workspace
+    contract = _contract(workspace)
+    with _leased(workspace), opened_warehouse(workspace) as warehouse:
+        load = partial(ingest_moments, warehouse, files, known=contract.variants, contract=contract)
+        _report(partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
+
+
+@group.command()
 def mixed(
     context: typer.Context,
     files: Files,

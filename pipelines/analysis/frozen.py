@@ -33,13 +33,14 @@ _LATER: dict[str, JsonValue] = {
     "distinct_of": None,
     "minimum_effect": None,
     "relative": True,
+    "data": "events",
     "several_variants": "exclude",
     "activation": None,
     "identity": None,
     "segments": [],
     "immature": "exclude",
 }
-_CHOICES = ("several_variants", "activation", "identity", "segments", "immature")
+_CHOICES = ("data", "several_variants", "activation", "identity", "segments", "immature")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from pipelines.analysis.comparisons import metric_result, questions
 from pipelines.analysis.decisions import decision_record, taken_looks, withheld_reason
 from pipelines.analysis.experiment_moments import ExperimentMoments
 from pipelines.analysis.frozen import PlanInForce, plan_in_force, plan_record
+from pipelines.analysis.given_moments import read_given_moments
 from pipelines.analysis.health import health_checks
 from pipelines.analysis.history_caps import ends_by_column, history_ends
 from pipelines.analysis.method import method_record
@@ -91,8 +92,7 @@ def _look(
     experiment = force.experiment
     hashes = _hashes(written, [definitions.metrics[name] for name in written.metric_names])
     metrics = [definitions.metrics[name] for name in experiment.metric_names]
-    ends, known = ends_by_column(force.caps), definitions.metrics
-    found = read_moments(warehouse, experiment, metrics, until=now, as_of=as_of, known=known, caps=ends)
+    found = _moments(warehouse, definitions, force, metrics, now=now, as_of=as_of)
     exposed = found.exposed
     health = health_checks(experiment, found, metrics, now=now)
     look = this_look(
@@ -133,9 +133,25 @@ def _look(
         plan_progress=_progress(look, results),
         sensitivity=_sensitivity(look, found, metrics),
         activation=activation_record(experiment, found),
-        method=method_record(warehouse, found, as_of=as_of),
+        method=replace(method_record(warehouse, found, as_of=as_of), source=experiment.data),
     )
     return replace(snapshot, snapshot_id=_identity(snapshot))
+
+
+def _moments(
+    warehouse: Warehouse,
+    definitions: Definitions,
+    force: PlanInForce,
+    metrics: Sequence[Metric],
+    *,
+    now: datetime,
+    as_of: datetime | None,
+) -> ExperimentMoments:
+    """From events, or as another warehouse aggregated them."""
+    if force.experiment.data == "moments":
+        return read_given_moments(warehouse, force.experiment, metrics, until=now, as_of=as_of)
+    ends, known = ends_by_column(force.caps), definitions.metrics
+    return read_moments(warehouse, force.experiment, metrics, until=now, as_of=as_of, known=known, caps=ends)
 
 
 def _in_force(

@@ -30,8 +30,11 @@ def definition_warnings(
     found = [problem for experiment in chosen for problem in window_warnings(experiment, definitions.metrics)]
     if warehouse is None:
         return tuple(found)
-    used = {name for experiment in chosen for name in experiment.metric_names}
-    metrics = [each for name, each in definitions.metrics.items() if names is None or name in used]
+    given = {name for each in chosen if each.data == "moments" for name in each.metric_names}
+    used = {name for each in chosen if each.data == "events" for name in each.metric_names}
+    metrics = [
+        each for name, each in definitions.metrics.items() if name in used or (names is None and name not in given)
+    ]
     sources = [
         (f"metrics/{metric.name}.toml", location, source) for metric in metrics for location, source in _sources(metric)
     ]

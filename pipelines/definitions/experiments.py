@@ -111,6 +111,9 @@ class Experiment(Definition):
     """Metrics that inform, never decide."""
     plan: Plan
     """Error rates, minimum effect and design."""
+    data: Literal["events", "moments"] = "events"
+    """What is analysed: exposures and events, or moments per variant and day that another warehouse aggregated and
+    `rampwise ingest moments` loaded."""
     several_variants: Literal["exclude", "first", "as_assigned"] = "exclude"
     """Units seen in several variants: left out; analysed in the variant they saw first; or analysed as they were
     assigned, in the variant that the attribute `assigned` of their exposures names (where there is none, the one they

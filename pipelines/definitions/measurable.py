@@ -31,6 +31,7 @@ def metric_mistakes(table: Mapping[str, Any], metrics: Mapping[str, Metric]) -> 
             continue
         yield from _too_long(location, metric, days)
         yield from _moving(location, metric, table.get("plan"))
+    yield from _aggregated(table, metrics)
     activation = table.get("activation")
     within = activation.get("within_days") if isinstance(activation, Mapping) else None
     if days is not None and isinstance(within, int | float) and within > days:
@@ -120,6 +121,27 @@ def _too_long(location: Location, metric: Metric, days: float | None) -> Iterato
                 "window would end before it starts; shorten delay_days, or move the end out"
             ),
         )
+
+
+def _aggregated(table: Mapping[str, Any], metrics: Mapping[str, Metric]) -> Iterator[Mistake]:
+    """What cannot be asked of moments that were aggregated before."""
+    if table.get("data") != "moments":
+        return
+    reason = 'needs exposures and events; with data = "moments" there are only numbers per variant and day'
+    for key in ("activation", "identity", "segments"):
+        if table.get(key):
+            yield Mistake(location=(key,), value=table[key], message=reason)
+    for location, name in metric_references(table):
+        metric = metrics.get(name)
+        if isinstance(metric, QuantileMetric):
+            message = "is a quantile, which no mean and variance tell"
+            yield Mistake(location=location, value=name, message=message)
+        elif metric is not None and metric.covariates is not None:
+            message = f"has covariates (metrics/{name}.toml), which the moments of a metric alone do not tell"
+            yield Mistake(location=location, value=name, message=message)
+        elif metric is not None and metric_caps(metric):
+            message = f"has a cap (metrics/{name}.toml), which only the warehouse that aggregates can apply"
+            yield Mistake(location=location, value=name, message=message)
 
 
 def _moving(location: Location, metric: Metric, plan: object) -> Iterator[Mistake]:

@@ -26,6 +26,7 @@ from pipelines.engine.migrations import SCHEMA_VERSION, can_migrate, migrate
 from pipelines.engine.queries import read_sql
 from pipelines.engine.turns import take_turn
 
+LATER_TABLES = {"identity_rows": "identities", "moment_rows": "moments"}
 TABLES = (
     "warehouse_version",
     "batches",
@@ -35,7 +36,7 @@ TABLES = (
     "event_names",
     "exposures",
     "events",
-    "identities",
+    *LATER_TABLES.values(),
 )
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
 LONGEST_COMMAND = 120
@@ -226,8 +227,9 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bo
         found = SCHEMA_VERSION
     if found != SCHEMA_VERSION:
         raise WarehouseVersionError(path, found=found, expected=SCHEMA_VERSION)
-    # A warehouse from before has no map of identities; it gets an empty one when it is first written to again.
-    if not read_only and connection.execute(
-        "SELECT count(*) FROM information_schema.tables WHERE table_name = 'identity_rows'"
-    ).fetchall() == [(0,)]:
-        connection.execute(read_sql("identities"))
+    # A warehouse from before lacks later tables; it gets empty ones when it is written to again.
+    if not read_only:
+        there = {name for (name,) in connection.execute("SELECT table_name FROM information_schema.tables").fetchall()}
+        for table, sql in LATER_TABLES.items():
+            if table not in there:
+                connection.execute(read_sql(sql))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.ingest.load import ingest_events, ingest_exposures, ingest_identities
+from pipelines.ingest.load import ingest_events, ingest_exposures, ingest_identities, ingest_moments
 from pipelines.ingest.summary import FileSummary, IngestSummary
 
-__all__ = ["FileSummary", "IngestSummary", "ingest_events", "ingest_exposures", "ingest_identities"]
+__all__ = ["FileSummary", "IngestSummary", "ingest_events", "ingest_exposures", "ingest_identities", "ingest_moments"]

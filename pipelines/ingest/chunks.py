@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from duckdb import DuckDBPyConnection
 
 from pipelines.engine.queries import read_sql
-from pipelines.ingest.columns import EVENT_COLUMNS, EXPOSURE_COLUMNS, IDENTITY_COLUMNS, Column
+from pipelines.ingest.columns import EVENT_COLUMNS, EXPOSURE_COLUMNS, IDENTITY_COLUMNS, MOMENT_COLUMNS, Column
 
 Numbers: TypeAlias = np.ndarray[tuple[int], np.dtype[np.int64]]
 
@@ -26,13 +26,14 @@ TYPES = {
     "row_number": pa.int64(),
     "moment": pa.timestamp("us"),
     "value": pa.float64(),
+    **dict.fromkeys(("n", "mean", "variance", "denominator_mean", "denominator_variance", "covariance"), pa.float64()),
 }
 """Types of a chunk's columns that are not text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What differs between exposures, events and identities.
+    """What differs between exposures, events, identities and moments.
 
     Attributes
     ----------
@@ -76,7 +77,26 @@ IDENTITIES = Kind(
     time="linked_at",
     kept=("row_id", "anonymous_id", "unit_id", "moment", "reason"),
 )
-KINDS = {kind.table: kind for kind in (EXPOSURES, EVENTS, IDENTITIES)}
+MOMENTS = Kind(
+    table="moments",
+    columns=MOMENT_COLUMNS,
+    time="day",
+    kept=(
+        "row_id",
+        "experiment",
+        "metric",
+        "variant",
+        "moment",
+        "n",
+        "mean",
+        "variance",
+        "denominator_mean",
+        "denominator_variance",
+        "covariance",
+        "reason",
+    ),
+)
+KINDS = {kind.table: kind for kind in (EXPOSURES, EVENTS, IDENTITIES, MOMENTS)}
 """Every kind of rows that can be loaded, by the name of its table, its command and its folder in the inbox."""
 
 
@@ -159,7 +179,7 @@ class Store:
         if kind is EVENTS:
             chunk = with_event_codes(connection, chunk)
             self._chunk.fill(chunk)
-        elif kind is IDENTITIES:
+        elif kind in {IDENTITIES, MOMENTS}:
             self._chunk.fill(chunk)
         else:
             self._chunk.fill(chunk)

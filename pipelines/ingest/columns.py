@@ -40,6 +40,18 @@ IDENTITY_COLUMNS = (
     Column(name="linked_at", aliases=TIMES),
     Column(name="link_id", required=False),
 )
+MOMENT_COLUMNS = (
+    Column(name="experiment", aliases=("experiment_id",)),
+    Column(name="metric"),
+    Column(name="variant"),
+    Column(name="day", aliases=("date",)),
+    Column(name="n", aliases=("units",)),
+    Column(name="mean"),
+    Column(name="variance"),
+    Column(name="denominator_mean", required=False),
+    Column(name="denominator_variance", required=False),
+    Column(name="covariance", required=False),
+)
 
 
 def match_columns(

@@ -149,6 +149,35 @@ def ingest_identities(
     )
 
 
+def ingest_moments(
+    warehouse: Warehouse,
+    sources: Sources,
+    *,
+    known: Mapping[str, frozenset[str]],
+    contract: Contract = ANYTHING,
+    columns: Mapping[str, str] | None = None,
+    source: str | None = None,
+    landed: Path | None = None,
+    progress: Progress | None = None,
+) -> IngestSummary:
+    """Load moments: count, mean and variance of a metric per variant and day, aggregated elsewhere.
+
+    As `ingest_exposures`, with the columns `experiment`, `metric`, `variant`, `day` (or `date`), `n` (or `units`),
+    `mean`, `variance` (divisor n - 1) and, for ratios, `denominator_mean`, `denominator_variance` and `covariance`. A
+    row holds all units that had entered by the end of its day (UTC). A later batch replaces a day.
+    """
+    return ingest(
+        warehouse,
+        sources,
+        KINDS["moments"],
+        contract=replace(contract, variants=known),
+        columns=columns,
+        source=source,
+        landed=landed,
+        progress=progress,
+    )
+
+
 def ingest(
     warehouse: Warehouse,
     sources: Sources,

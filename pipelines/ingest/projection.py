@@ -25,6 +25,7 @@ INTEGERS = frozenset(
 TIMES = frozenset({"TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "DATE"})
 ZONED_TIMES = frozenset({"TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ", "TIMESTAMPTZ_NS", "TIMESTAMP_NS WITH TIME ZONE"})
 FLOATS = frozenset({"DOUBLE", "FLOAT"})
+MOMENTS = ("n", "mean", "variance", "denominator_mean", "denominator_variance", "covariance")
 TEXTS = frozenset({"VARCHAR", "JSON", "UUID", "NULL", '"NULL"'})
 
 
@@ -92,6 +93,7 @@ def source_rows(
             ("variant", "variant"),
             ("event", "event"),
             ("unit_id", "unit_text"),
+            ("metric", "metric"),
             ("known_id", "unit_text"),
             ("anonymous_id", "anonymous_text"),
             ("link_id", "id_text"),
@@ -103,7 +105,11 @@ def source_rows(
     if not {"event_id", "exposure_id", "link_id"} & columns.keys():
         texts["id"] = nothing("VARCHAR").alias("id_text")
     time_typed, time_text = _time(source, time, columns[time])
-    value_typed, value_text = _number(source, columns.get("value"))
+    value_typed, value_text = _number(source, columns.get("value"), "value")
+    moments: list[Expression] = []
+    for name in MOMENTS if "metric" in columns else ():
+        typed, text = _number(source, columns.get(name), name)
+        moments += [typed.alias(f"{name}_typed"), text.alias(f"{name}_text")]
     reason = _line_reason(source, columns)
     raw = ColumnExpression("line_raw") if source.has_lines else nothing("VARCHAR")
     return source.relation.select(
@@ -115,6 +121,7 @@ def source_rows(
         time_text.alias("time_text"),
         value_typed.alias("value_typed"),
         value_text.alias("value_text"),
+        *moments,
         _attributes(extra).alias("attributes"),
         ConstantExpression(None if earliest is None else as_utc(earliest)).cast("TIMESTAMP").alias("earliest"),
         ConstantExpression(as_utc(latest)).cast("TIMESTAMP").alias("latest"),
@@ -193,7 +200,7 @@ def _time(source: OpenSource, name: str, field: Field) -> tuple[Expression, Expr
     )
 
 
-def _number(source: OpenSource, field: Field | None) -> tuple[Expression, Expression]:
+def _number(source: OpenSource, field: Field | None, name: str) -> tuple[Expression, Expression]:
     if field is None:
         return nothing("DOUBLE"), nothing("VARCHAR")
     if field.type in FLOATS | INTEGERS or field.type == "BOOLEAN" or field.type.startswith("DECIMAL"):
@@ -202,7 +209,7 @@ def _number(source: OpenSource, field: Field | None) -> tuple[Expression, Expres
         return nothing("DOUBLE"), field.value if field.type == "VARCHAR" else field.value.cast("VARCHAR")
     raise ColumnError(
         source.label,
-        "value",
-        f"column {field.name} (value) is of type {field.type}, which is not a number.",
+        name,
+        f"column {field.name} ({name}) is of type {field.type}, which is not a number.",
         "Convert the column to numbers.",
     )

@@ -13,7 +13,7 @@ from duckdb import DuckDBPyConnection
 
 from pipelines.engine.hardening import open_reader
 from pipelines.engine.queries import read_sql
-from pipelines.ingest.chunks import EXPOSURES, whole_numbers
+from pipelines.ingest.chunks import EXPOSURES, MOMENTS, whole_numbers
 from pipelines.ingest.columns import match_columns
 from pipelines.ingest.mapped import roots, through_mapping, without_passed_over
 from pipelines.ingest.order import Order
@@ -70,7 +70,7 @@ def _reader(cursor: DuckDBPyConnection, source: Source, order: Order, *, strict:
     kind = order.kind
     try:
         cursor.execute(read_sql("ingest_macros"))
-        if kind is EXPOSURES:
+        if kind in {EXPOSURES, MOMENTS}:
             cursor.register("known_variants", known_table(order.contract))
         reading = order.reading
         if reading is None or order.mapping is None:
@@ -97,4 +97,4 @@ def _numbered(batches: list[pa.RecordBatch], first: int, order: Order) -> tuple[
     passed_over, reading = 0, order.reading
     if reading is not None:
         chunk, passed_over = without_passed_over(chunk, reading, order.contract.variants)
-    return explain_unknown(chunk, order.contract.variants) if order.kind is EXPOSURES else chunk, passed_over
+    return explain_unknown(chunk, order.contract.variants) if order.kind in {EXPOSURES, MOMENTS} else chunk, passed_over

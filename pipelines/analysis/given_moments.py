@@ -1,0 +1,192 @@
+"""Moments that somebody else's warehouse aggregated, as if they had been read from events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from pipelines.analysis.assignments import Assignments, Exposed, in_utc
+from pipelines.analysis.columns import metric_columns
+from pipelines.analysis.experiment_moments import ExperimentMoments, MetricMoments
+from pipelines.definitions.experiments import Experiment
+from pipelines.definitions.metrics import Metric, RatioMetric
+from pipelines.engine.queries import read_sql
+from pipelines.engine.warehouse import Warehouse
+from pipelines.errors import PipelineError
+from stats.moments import Moments
+from stats.status import FloatArray
+
+DAY = timedelta(days=1)
+Cells = Mapping[tuple[str, datetime], Mapping[str, Any]]
+
+
+class GivenMomentsError(PipelineError):
+    """Moments that were ingested cannot be those of the experiment.
+
+    Attributes
+    ----------
+    experiment, metric
+        Whose they are.
+    """
+
+    def __init__(self, experiment: str, metric: str, problem: str) -> None:
+        self.experiment, self.metric = experiment, metric
+        super().__init__(
+            f"The moments of {metric} in {experiment} {problem}. Load the missing or corrected days with "
+            "`rampwise ingest moments FILE`: every day from the start on, each holding all units that had entered by "
+            "its end."
+        )
+
+
+def read_given_moments(
+    warehouse: Warehouse,
+    experiment: Experiment,
+    metrics: Sequence[Metric],
+    *,
+    until: datetime,
+    as_of: datetime | None = None,
+) -> ExperimentMoments:
+    """As `read_moments`, from ingested moments: no segments, covariates or caps.
+
+    Parameters
+    ----------
+    until
+        Days that begin at or after this moment (aware), or after the experiment's end, do not count.
+    as_of
+        Only what had been ingested by then (aware) counts; None: all.
+
+    Raises
+    ------
+    GivenMomentsError
+        If days are missing or not cumulative, a variant or a metric is missing, or a ratio has no denominator.
+    """
+    end = min(experiment.end, until)
+    rows = warehouse.rows(
+        read_sql("stored_moment_rows"),
+        {
+            "experiment": experiment.name,
+            "start": in_utc(experiment.start),
+            "until": in_utc(end),
+            "as_of": None if as_of is None else in_utc(as_of),
+        },
+    )
+    variants = tuple(variant.name for variant in experiment.variants)
+    days = _days(experiment, rows)
+    found: dict[str, MetricMoments] = {}
+    entered = np.zeros((len(variants), len(days)))
+    for metric in metrics if days else ():
+        mine = {(row["variant"], row["day"]): row for row in rows if row["metric"] == metric.name}
+        units = _units(experiment, metric, mine, days)
+        entered = np.maximum(entered, units)
+        daily = _moments(experiment, metric, mine, days, units)
+        found[metric.name] = _metric(metric, daily[:, -1], daily)
+    if not days:
+        empty = Moments.from_summary(
+            np.zeros(len(variants)), np.zeros((len(variants), 2)), np.zeros((len(variants), 2, 2))
+        )
+        for metric in metrics:
+            columns = (0, 1) if isinstance(metric, RatioMetric) else (0,)
+            found[metric.name] = _metric(metric, empty.select(*columns), None)
+    analysed = {name: int(entered[place, -1]) if days else 0 for place, name in enumerate(variants)}
+    closed = [min(day.replace(tzinfo=UTC) + DAY, end) for day in days]
+    latest = closed[-1] if closed else None
+    return ExperimentMoments(
+        variants=variants,
+        metrics=found,
+        segments={},
+        rests={},
+        days=np.array([(each - experiment.start) / DAY for each in closed]),
+        assignments=_nobody(variants),
+        exposed=Exposed(
+            by_variant={name: units for name, units in analysed.items() if units},
+            analysed=analysed,
+            excluded={},
+            latest=latest,
+        ),
+        exposed_before=None,
+        entered=entered,
+        latest=latest,
+        rows_read=len(rows),
+    )
+
+
+def _metric(metric: Metric, total: Moments, daily: Moments | None) -> MetricMoments:
+    columns = metric_columns(metric)
+    return MetricMoments(columns=columns, total=total, daily=daily, caps=(None,) * len(columns.outcome))
+
+
+def _days(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> list[datetime]:
+    """Days of the moments, which leave none out from the experiment's first on."""
+    days = sorted({row["day"] for row in rows})
+    if not days:
+        return []
+    first = in_utc(experiment.start).replace(hour=0, minute=0, second=0, microsecond=0)
+    for before, after in pairwise([first - DAY, *days]):
+        if after - before > DAY:
+            raise GivenMomentsError(experiment.name, "every metric", f"have no day {before + DAY:%Y-%m-%d}")
+    return days
+
+
+def _units(experiment: Experiment, metric: Metric, cells: Cells, days: Sequence[datetime]) -> FloatArray:
+    """Units per variant and day, shape ``(variants, days)``; a variant that is planned to get none may be missing."""
+    units = np.zeros((len(experiment.variants), len(days)))
+    for place, variant in enumerate(experiment.variants):
+        there = [(variant.name, day) in cells for day in days]
+        if not any(there) and variant.share == 0:
+            continue
+        if not all(there):
+            problem = f"have no day {days[there.index(False)]:%Y-%m-%d} of {variant.name}"
+            raise GivenMomentsError(experiment.name, metric.name, problem)
+        units[place] = [cells[variant.name, day]["n"] for day in days]
+        fewer = np.flatnonzero(np.diff(units[place]) < 0)
+        if fewer.size:
+            raise GivenMomentsError(
+                experiment.name,
+                metric.name,
+                f"are not cumulative: {variant.name} has fewer units on {days[fewer[0] + 1]:%Y-%m-%d} than the day "
+                "before",
+            )
+    return units
+
+
+def _moments(
+    experiment: Experiment, metric: Metric, cells: Cells, days: Sequence[datetime], units: FloatArray
+) -> Moments:
+    """One column, or numerator and denominator; shape ``(variants, days)``."""
+    width = 2 if isinstance(metric, RatioMetric) else 1
+    mean, variance = np.zeros((*units.shape, width)), np.zeros((*units.shape, width, width))
+    for place, variant in enumerate(experiment.variants):
+        for at, day in enumerate(days):
+            row = cells.get((variant.name, day))
+            if row is None:
+                continue
+            if width == 2 and row["denominator_mean"] is None:
+                raise GivenMomentsError(
+                    experiment.name,
+                    metric.name,
+                    "are those of a ratio and lack denominator_mean, denominator_variance and covariance",
+                )
+            mean[place, at, 0], variance[place, at, 0, 0] = row["mean"], row["variance"]
+            if width == 2:
+                mean[place, at, 1], variance[place, at, 1, 1] = row["denominator_mean"], row["denominator_variance"]
+                variance[place, at, 0, 1] = variance[place, at, 1, 0] = row["covariance"]
+            elif metric.kind in {"proportion", "retention", "funnel"} and not 0 <= row["mean"] <= 1:
+                problem = f"are no shares: {variant.name} has a mean of {row['mean']:g} on {day:%Y-%m-%d}"
+                raise GivenMomentsError(experiment.name, metric.name, problem)
+    return Moments.from_summary(units, mean, variance)
+
+
+def _nobody(variants: tuple[str, ...]) -> Assignments:
+    """No units: there are only their moments."""
+    return Assignments(
+        variants=variants,
+        known=len(variants),
+        variant=np.zeros(0, np.int32),
+        exposed_at=np.zeros(0, np.int64),
+        several=np.zeros(0, np.bool_),
+        excluded=np.zeros(0, np.int8),
+    )
