@@ -1,4 +1,5 @@
--- known_content: whether a content was loaded before, and whether some of its refused rows are unresolved.
+-- known_content: whether a content was loaded before, and whether some of its refused rows might be accepted now.
+-- Only a reason outside the file can go: a definition that was missing, dates of an experiment, the clock.
 -- Grain: one row. Reads: batches, rejected. Parameters: table_name, source, content_hash.
 SELECT
     count(*) > 0 AS known,
@@ -6,6 +7,7 @@ SELECT
         SELECT 1
         FROM rejected
         WHERE rejected.batch_id = batches.batch_id AND rejected.resolved_batch_id IS NULL
+            AND rejected.code IN ('unknown_experiment', 'unknown_variant', 'too_early', 'too_late', 'colliding_id')
     )), FALSE) AS resolves
 FROM batches
 WHERE table_name = $table_name AND source = $source AND content_hash = $content_hash
