@@ -160,7 +160,7 @@ def read_sources(
         (source, distinct_of), numbers = group[0], [codes[key[0].event] for key in group]
         table: Any = engine.read(source_expression(sorted(set(numbers)), source.filters, distinct_of, period))
         unit = np.asarray(table["unit_key"].to_numpy(), np.int64)
-        at = np.asarray(table["at"].to_numpy()).astype("datetime64[us]").astype(np.int64)
+        at = np.asarray(table["at"].to_numpy(), "datetime64[us]").view(np.int64)
         value = np.asarray(table["value"].to_numpy(), np.float64)
         item = None if distinct_of is None else _numbered(table["item"])
         code = np.asarray(table["code"].to_numpy()) if "code" in table.column_names else None

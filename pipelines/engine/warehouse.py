@@ -42,7 +42,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
 LONGEST_COMMAND = 120
 HOLDER = re.compile(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
 SYSTEM_PROBLEMS = ("Permission denied", "Read-only file system", "No space left", "Is a directory", "Cannot open file")
-DAMAGE = ("checksum", "Corrupt", "corrupt", "deserializ", "Failed to load metadata")
+DAMAGE = ("checksum", "Could not read enough bytes", "Corrupt", "corrupt", "deserializ", "Failed to load metadata")
 OTHER_CONFIGURATION = "different configuration"
 
 
@@ -160,7 +160,7 @@ def _naming_damage(path: Path) -> Iterator[None]:
     """What DuckDB says of a file that it could open and then could not read, as our error with the way out."""
     try:
         yield
-    except (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException) as error:
+    except duckdb.Error as error:
         if any(word in str(error) for word in DAMAGE):
             raise WarehouseDamagedError(path, str(error).partition("\n")[0]) from error
         raise

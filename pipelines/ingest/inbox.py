@@ -17,7 +17,7 @@ from pipelines.engine.warehouse import Warehouse, sync_folder
 from pipelines.ingest.chunks import KINDS, Kind
 from pipelines.ingest.contract import Contract
 from pipelines.ingest.errors import SourceError, TooManyRefusalsError
-from pipelines.ingest.landing import landed_files
+from pipelines.ingest.landing import is_sound, landed_files
 from pipelines.ingest.lease import take_lease
 from pipelines.ingest.load import DEFAULT_SOURCE, load
 from pipelines.ingest.order import Order, Progress
@@ -171,8 +171,8 @@ def _is_known(warehouse: Warehouse, source: Source, order: Order) -> bool:
     digest = content_hash(source)
     names: dict[str, object] = {"table_name": order.kind.table, "source": order.source, "content_hash": digest}
     [found] = warehouse.rows(read_sql("known_content"), names)
-    kept = order.landed is not None and digest in landed_files(order.landed, order.kind.table)
-    return bool(found["known"]) and not found["resolves"] and kept
+    kept = None if order.landed is None else landed_files(order.landed, order.kind.table).get(digest)
+    return bool(found["known"]) and not found["resolves"] and kept is not None and is_sound(kept)
 
 
 def put_aside(inbox: Path, each: Waiting, error: SourceError) -> Path:

@@ -152,9 +152,10 @@ class Journal:
         with self.path.open("ab+") as file:
             size = file.seek(0, os.SEEK_END)
             if size:
-                file.seek(size - 1)
-                if file.read(1) != b"\n":  # a crash cut the last line off: end it, its check tells that it is no line
-                    line = "\n" + line
+                file.seek(max(size - TAIL, 0))
+                tail = file.read()
+                if not tail.endswith(b"\n"):  # a crash cut off the last line: nobody was told of it, so it goes
+                    file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)
             file.write(f"{line}\n".encode())
             file.flush()
             if wait:

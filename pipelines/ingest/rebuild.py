@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
+
 from pipelines.definitions.mappings.mapping import Mapping as Definition
 from pipelines.engine.errors import WarehouseError
 from pipelines.engine.queries import read_sql
@@ -91,7 +93,7 @@ def known_entries(path: Path, landed: Path, opening: Opening) -> dict[int, Entry
     """Every batch that the journal or the old warehouse knows; what a damaged line said is in the other one."""
     entries: dict[int, Entry] = {}
     if path.exists():
-        with suppress(WarehouseError), opening(path) as warehouse:  # a damaged one has nothing to say
+        with suppress(WarehouseError, duckdb.Error), opening(path) as warehouse:  # a damaged one has nothing to say
             lines = [str(row["line"]) for row in warehouse.rows(read_sql("read_journal"))]
             entries.update(parse("\n".join(lines).encode("utf-8", "surrogateescape")).entries)
     return entries | Journal(landed).read().entries
