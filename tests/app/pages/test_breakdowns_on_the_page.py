@@ -41,6 +41,8 @@ def with_breakdowns(snapshot):
     first, *others = snapshot.metrics
     return replace(
         snapshot,
+        # Pages keep charts by the look's id: another look of the same experiment has another.
+        snapshot_id=f"{snapshot.snapshot_id}-broken-down",
         metrics=(replace(first, segments=(segments,)), *others),
         activation=ActivationRecord(
             event="opened_page",
@@ -72,5 +74,6 @@ def test_segments_activation_and_method_are_on_the_page(write, open_page, made, 
 
 
 def test_a_snapshot_without_them_shows_no_empty_heading(write, open_page, made, shown):
-    page = open_page(write(made["ship"]), "experiment", experiment=made["ship"].experiment)
+    plain = replace(made["ship"], snapshot_id=f"{made['ship'].snapshot_id}-plain")
+    page = open_page(write(plain), "experiment", experiment=plain.experiment)
     assert "Segments, units and choices" not in [each.value for each in page.subheader]
