@@ -300,7 +300,9 @@ def test_binomial_tails_and_the_two_sided_test_are_scipys(n, data, p) -> None:
     x = data.draw(st.integers(0, n))
     args = (one(x), one(n), one(p), one(1 - p))
     assert float(log_binomial(*args)[0]) == pytest.approx(float(ss.binom.logpmf(x, n, p)), rel=1e-9, abs=1e-12)
-    assert float(log_upper(*args)[0]) == pytest.approx(float(ss.binom.logsf(x - 1, n, p)), rel=1e-7, abs=1e-12)
+    log_tail = float(ss.binom.logsf(x - 1, n, p))
+    if log_tail > -700:  # scipy takes the logarithm of the tail itself, which loses digits where it is subnormal
+        assert float(log_upper(*args)[0]) == pytest.approx(log_tail, rel=1e-7, abs=1e-12)
     assert float(np.exp(binomial_two_sided_log(*args)[0])) == pytest.approx(ss.binomtest(x, n, p).pvalue, rel=1e-7)
 
 

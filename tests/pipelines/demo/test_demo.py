@@ -241,8 +241,9 @@ def test_building_twice_gives_the_same_workspace(workspace, tmp_path):
     again = Workspace(root=tmp_path / "again")
     for _ in range(2):
         build_demo(again.root, now=NOW)
-        for path in sorted(workspace.inbox.iterdir()):
-            assert (again.inbox / path.name).read_bytes() == path.read_bytes(), path.name
+        for path in sorted(each for each in workspace.inbox.rglob("*") if each.is_file()):
+            same = again.inbox / path.relative_to(workspace.inbox)
+            assert same.read_bytes() == path.read_bytes(), path.name
         with State(workspace.state_path) as one, State(again.state_path) as other:
             assert [to_json(a) for a in one.latest_all()] == [to_json(b) for b in other.latest_all()]
 
