@@ -1,6 +1,6 @@
 -- known_content: whether a content was loaded before, and whether some of its refused rows might be accepted now.
--- Only a reason outside the file can go: a definition that was missing, dates of an experiment, the clock.
 -- Grain: one row. Reads: batches, rejected. Parameters: table_name, source, content_hash.
+-- Only a reason outside the file can go: a definition that was missing, dates of an experiment, the clock.
 SELECT
     count(*) > 0 AS known,
     coalesce(bool_or(EXISTS (
