@@ -100,9 +100,6 @@ def show_snapshot(snapshot: Snapshot) -> None:
     panel("units_and_health.html", key="units_and_health", s=snapshot)
     with st.expander("Method, evidence in full and versions"):
         panel("evidence.html", key="evidence", s=snapshot, lines=lines, notes=notes)
-        for query in snapshot.method.queries if snapshot.method else ():
-            st.caption(f"SQL: {query.name}")
-            st.code(query.sql, language="sql")
         st.download_button(
             "Download this snapshot as JSON",
             to_json(snapshot, indent=2),
@@ -110,6 +107,9 @@ def show_snapshot(snapshot: Snapshot) -> None:
             mime="application/json",
             on_click="ignore",
         )
+        for query in snapshot.method.queries if snapshot.method else ():
+            st.caption(f"SQL: {query.name}")
+            st.code(query.sql, language="sql")
 
 
 def _primary(snapshot: Snapshot, rows: tuple[presentation.ScorecardRow, ...]) -> presentation.ScorecardRow | None:
