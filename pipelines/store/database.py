@@ -12,7 +12,7 @@ from urllib.parse import quote
 from pipelines.errors import PipelineError
 from pipelines.store import audit
 
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 _BUSY_SECONDS = 10.0
 _LAYOUT = """
 CREATE TABLE snapshots (
@@ -40,6 +40,44 @@ CREATE TABLE deliveries (
     PRIMARY KEY (report, slot)
 ) WITHOUT ROWID;
 """
+_ROLLOUTS = (
+    """CREATE TABLE rollout_log (
+    rollout TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    at TEXT NOT NULL,
+    happening TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    code TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    details TEXT NOT NULL,
+    PRIMARY KEY (rollout, sequence)
+) WITHOUT ROWID""",
+    """CREATE TRIGGER rollout_log_is_never_edited BEFORE UPDATE ON rollout_log
+BEGIN SELECT RAISE(ABORT, 'the log of rollouts can only be added to'); END""",
+    """CREATE TRIGGER rollout_log_is_never_shortened BEFORE DELETE ON rollout_log
+BEGIN SELECT RAISE(ABORT, 'the log of rollouts can only be added to'); END""",
+    """CREATE TABLE rollout_readings (
+    number INTEGER PRIMARY KEY,
+    rollout TEXT NOT NULL,
+    at TEXT NOT NULL,
+    run INTEGER NOT NULL,
+    stage INTEGER,
+    body TEXT NOT NULL
+)""",
+    "CREATE INDEX rollout_readings_by_rollout ON rollout_readings (rollout, number)",
+    """CREATE TABLE deployments (
+    number INTEGER PRIMARY KEY,
+    rollout TEXT NOT NULL,
+    at TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    version TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    details TEXT NOT NULL
+)""",
+    "CREATE INDEX deployments_by_rollout ON deployments (rollout, at)",
+)
+"""The log of rollouts, what their ticks read, and what deployment tools reported."""
 
 
 class StateError(PipelineError):
@@ -104,6 +142,9 @@ def _prepare(connection: sqlite3.Connection) -> None:
                 connection.execute(statement)
         if found < 2:
             for statement in audit.LAYOUT:
+                connection.execute(statement)
+        if found < 3:
+            for statement in _ROLLOUTS:
                 connection.execute(statement)
         if found < LAYOUT_VERSION:
             connection.execute(f"PRAGMA user_version = {LAYOUT_VERSION}")

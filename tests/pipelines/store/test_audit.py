@@ -281,7 +281,8 @@ def test_a_database_of_the_layout_before_gets_its_log(path: Path) -> None:
     with State(path) as state:
         assert state.latest_ids() == ()
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("DROP TABLE audit")
+        for table in ("audit", "rollout_log", "rollout_readings", "deployments"):
+            connection.execute(f"DROP TABLE {table}")
         connection.execute("PRAGMA user_version = 1")
     write(path, 2)
     assert kinds(verify_audit(path)) == []
