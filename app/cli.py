@@ -23,12 +23,14 @@ from app.commands import (
     definitions,
     demos,
     diagnosis,
+    flags,
     ingestion,
     integrity,
     plan,
     power,
     presets,
     reports,
+    rollouts,
     workspaces,
 )
 from app.commands.session import FAILED, WRONG_USAGE, Session, say
@@ -39,7 +41,10 @@ HELP = """A/B experiments: events in, honest decisions out.
 
 Start with `rampwise demo`, or with `rampwise init` for experiments of your own.
 """
-EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage or definition. Results go to stdout, progress to stderr."
+EPILOG = (
+    "Exit codes: 0 done, 1 failed, 2 wrong usage or definition; of `gate` 3 hold, 4 roll back, 5 not enough data. "
+    "Results go to stdout, progress to stderr."
+)
 
 
 class Commands(TyperGroup):
@@ -86,11 +91,14 @@ for name, command in (
     ("doctor", diagnosis.doctor),
     ("fsck", integrity.fsck),
     ("rebuild", integrity.rebuild),
+    ("gate", flags.gate),
 ):
     cli.command(name)(command)
 cli.add_typer(ingestion.group, name="ingest")
 cli.add_typer(presets.group, name="metrics")
 cli.add_typer(reports.group, name="report")
+cli.add_typer(rollouts.group, name="rollout")
+cli.add_typer(flags.group, name="flags")
 cli.add_typer(auditing.group, name="audit")
 
 

@@ -165,6 +165,8 @@ class Settings(BaseSettings):
     """Days before an experiment's start from which on exposures and events are accepted."""
     largest_file: Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)] = 50.0
     """Gigabytes after decompression beyond which a file is refused unread."""
+    holdout: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
+    """Share of all units that no rollout reaches, 0 to 1; they show what all changes together did."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8501
     """Port of the dashboard."""
     address: str = "127.0.0.1"
@@ -226,15 +228,9 @@ class Settings(BaseSettings):
 
     def login(self, workspace: Workspace) -> Login | None:
         """How people sign in to the dashboard; raises what `pipelines.access.login.find_login` raises."""
-        return find_login(
-            address=self.address,
-            port=self.port,
-            public_url=self.public_url,
-            login_url=self.login_url,
-            login_client=self.login_client,
-            scopes=self.login_scopes,
-            cookie_file=workspace.cookie_path,
-        )
+        named = ("address", "port", "public_url", "login_url", "login_client")
+        given: dict[str, Any] = {name: getattr(self, name) for name in named}
+        return find_login(**given, scopes=self.login_scopes, cookie_file=workspace.cookie_path)
 
     @classmethod
     def _merge(cls, in_file: Mapping[str, Any], given: Mapping[str, Any]) -> Self:

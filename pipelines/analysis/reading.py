@@ -33,6 +33,7 @@ def read_moments(
     caps: Mapping[tuple[str, int], Ends] | None = None,
     segment_days: bool = False,
     engine: Engine | None = None,
+    assignments: Assignments | None = None,
 ) -> ExperimentMoments:
     """Moments of metrics, per variant, per value of the experiment's segments, and at the end of every day.
 
@@ -55,6 +56,8 @@ def read_moments(
         Whether the daily series is wanted per segment, too.
     engine
         Where the expressions run; the warehouse itself unless given.
+    assignments
+        Who is in it, where that is known already and the temporary table `assignments` holds the same units.
 
     Notes
     -----
@@ -64,7 +67,8 @@ def read_moments(
     threads, the order of the events and the batches they came in.
     """
     chosen = engine or DuckDBEngine(warehouse)
-    assignments = read_assignments(warehouse, experiment, now=until, as_of=as_of)
+    if assignments is None:
+        assignments = read_assignments(warehouse, experiment, now=until, as_of=as_of)
     definitions = {**(known or {}), **{metric.name: metric for metric in metrics}}
     wanted = [metric_columns(metric, definitions) for metric in metrics]
     batches = None

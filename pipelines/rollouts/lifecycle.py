@@ -37,6 +37,11 @@ class Phase(StrEnum):
     EXPIRED = "expired"
     """Started and never begun in time."""
 
+    @property
+    def words(self) -> str:
+        """The same for people."""
+        return self.value.replace("_", " ")
+
 
 class Happening(StrEnum):
     """What the log holds."""
@@ -101,9 +106,9 @@ class NotPossibleError(UsageError):
 
     def __init__(self, rollout: str, phase: Phase, happening: Happening, message: str = "") -> None:
         self.rollout, self.phase, self.happening = rollout, phase, happening
-        possible = ", ".join(str(phase) for phase in TRANSITIONS[happening])
+        possible = ", ".join(phase.words for phase in TRANSITIONS[happening])
         words = message or f"That is possible while it is {possible}."
-        super().__init__(f"{rollout} is {phase}: {str(happening).replace('_', ' ')} is not possible. {words}")
+        super().__init__(f"{rollout} is {phase.words}: {str(happening).replace('_', ' ')} is not possible. {words}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +192,11 @@ class RolloutState:
     def served(self) -> bool:
         """Whether the flag may give it to anybody."""
         return self.phase in (*_SERVED, Phase.ROLLING_BACK, Phase.COMPLETED)
+
+    @property
+    def stage_since_or_phase(self) -> datetime:
+        """When it last moved: the later of the beginnings of phase and stage."""
+        return max(each for each in (self.phase_since, self.stage_since, BEGINNING) if each is not None)
 
     @property
     def over(self) -> bool:

@@ -83,6 +83,7 @@ def flag_plan(
             "run": step.run,
             "stage": -1 if step.stage is None else step.stage,
             "revision": revision,
+            "killed": step.killed,
             "coverage": 0.0 if step.killed else 1.0 if everybody else coverage,
         },
     )

@@ -5,16 +5,17 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.rollouts.flags.compile import compile_flags
-from pipelines.rollouts.flags.document import FlagFile, read_flag_file
+from pipelines.rollouts.flags.document import FlagFile, FlagFileError, read_flag_file
 from pipelines.rollouts.flags.golden import check_golden_units
 from pipelines.rollouts.flags.plans import FlagPlan
 
+Planner = Callable[[FlagFile | None], Sequence[FlagPlan]]
 FILE = "flags.json"
 REVISIONS = "revisions"
 KEPT_REVISIONS = 500
@@ -52,7 +53,7 @@ def published(folder: Path) -> FlagFile | None:
     return read_flag_file(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
-def publish(folder: Path, plans: Sequence[FlagPlan]) -> Publication:
+def publish(folder: Path, plans: Sequence[FlagPlan] | Planner) -> Publication:
     """Publish all flags.
 
     Parameters
@@ -60,7 +61,8 @@ def publish(folder: Path, plans: Sequence[FlagPlan]) -> Publication:
     folder
         The workspace's `flags/`; the file and the kept revisions lie in it.
     plans
-        Every flag there is to be: what is not among them is gone afterwards.
+        Every flag there is to be: what is not among them is gone afterwards. A function is asked for them once nobody
+        else can publish any more, and gets the file as it is then.
 
     Raises
     ------
@@ -75,26 +77,38 @@ def publish(folder: Path, plans: Sequence[FlagPlan]) -> Publication:
     made later than that of every revision before, even where the clock went back or an old copy was put in place. The
     file is written and synced beside its place and then renamed: a client reads the old flags or the new ones.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
-        revisions = _revisions(folder)
-        last = revisions[-1] if revisions else None
-        revision = 1 if last is None else int(last.stem) + 1
-        file = compile_flags(plans, revision=revision)
-        checked = read_flag_file(file.text())
-        check_golden_units(checked, plans)
-        path = folder / FILE
-        if last is not None and _same(checked, last) and path.exists() and path.read_bytes() == last.read_bytes():
-            return Publication(revision=revision - 1, path=path, changed=False)
-        modified = max(
-            time.time_ns(), *(each.stat().st_mtime_ns + _STEP for each in (*revisions, path) if each.exists()), 0
-        )
-        kept = folder / REVISIONS / f"{revision:06d}.json"
-        _write(kept, file.text(), modified)
-        _write(path, file.text(), modified)
-        for old in revisions[: max(len(revisions) + 1 - KEPT_REVISIONS, 0)]:
-            old.unlink()
+    with writing_flags(folder):
+        chosen = plans(_published_or_none(folder)) if callable(plans) else plans
+        checked = read_flag_file(compile_flags(chosen, revision=0).text())
+        check_golden_units(checked, chosen)
+        return replace_file(folder, checked)
+
+
+def replace_file(folder: Path, file: FlagFile) -> Publication:
+    """Put a file in place as the next revision, unless it holds the same flags; within `writing_flags` only."""
+    revisions = _revisions(folder)
+    last = revisions[-1] if revisions else None
+    path = folder / FILE
+    if last is not None and _same(file, last) and path.exists() and path.read_bytes() == last.read_bytes():
+        return Publication(revision=int(last.stem), path=path, changed=False)
+    revision = 1 if last is None else int(last.stem) + 1
+    text = file.model_copy(update={"metadata": {"revision": revision, "publisher": "rampwise"}}).text()
+    modified = max(
+        time.time_ns(), *(each.stat().st_mtime_ns + _STEP for each in (*revisions, path) if each.exists()), 0
+    )
+    _write(folder / REVISIONS / f"{revision:06d}.json", text, modified)
+    _write(path, text, modified)
+    for old in revisions[: max(len(revisions) + 1 - KEPT_REVISIONS, 0)]:
+        old.unlink()
     return Publication(revision=revision, path=path, changed=True)
+
+
+def _published_or_none(folder: Path) -> FlagFile | None:
+    """The published file, none where it is not one of ours: it is about to be replaced by one that is."""
+    try:
+        return published(folder)
+    except FlagFileError:
+        return None
 
 
 def _same(file: FlagFile, last: Path) -> bool:
@@ -126,8 +140,9 @@ def _write(path: Path, text: str, modified: int) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One publisher at a time; the lock goes with its process."""
+def writing_flags(folder: Path) -> Iterator[None]:
+    """Be the only one who publishes, for as long as the block runs; the lock goes with its process."""
+    folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
