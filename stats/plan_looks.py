@@ -65,6 +65,8 @@ class PlannedLooks:
     futile
         Whether the plan gives the metric up at this look: the effect planned for will hardly be found. Where futility
         is binding, every later look is given up too, and not judged.
+    futility
+        z value within which a look gives up; -inf where it never does.
     """
 
     days: FloatArray
@@ -81,6 +83,7 @@ class PlannedLooks:
     level: float
     status: StatusArray
     futile: BoolArray
+    futility: FloatArray
 
 
 def planned_looks(
@@ -190,11 +193,13 @@ def _expanded(
     low, high = np.full(days.size, np.nan), np.full(days.size, np.nan)
     critical, confidence = np.full(days.size, np.inf), np.ones(days.size)
     judged, futile = np.zeros(days.size, np.bool_), np.zeros(days.size, np.bool_)
+    futility = np.full(days.size, -np.inf)
     validity = [plan.resolved_design] * days.size
     reasons = ["the data allow no estimate at this look"] * days.size
     if held is not None:
         low[here], high[here], judged[here], futile[here] = held.low, held.high, held.judged, held.futile
         critical[here], confidence[here] = held.bounds.critical, held.bounds.confidence
+        futility[here] = held.bounds.futility
         for place, look in enumerate(here.tolist()):
             validity[look], reasons[look] = held.bounds.validity[place], held.reasons[place]
     log_p = held.log_p if held is not None and judged[-1] else math.nan
@@ -213,6 +218,7 @@ def _expanded(
         level=plan.level(role),
         status=effect.status,
         futile=futile,
+        futility=futility,
     )
 
 

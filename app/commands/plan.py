@@ -56,7 +56,10 @@ def plan(
     with refusing():
         planned = experiment_plan(defined, definitions.metrics)
         if design is not None:
-            planned = replace(planned, design=Design(design.value))
+            chosen = Design(design.value)
+            if chosen not in (Design.GROUP_SEQUENTIAL, Design.AUTO):  # only that design gives up
+                planned = replace(planned, futility=None, binding=False)
+            planned = replace(planned, design=chosen)
         if looks is not None:
             planned = _looking(planned, numbers(looks))
         names = [*defined.success, *(guardrail.metric for guardrail in defined.guardrails)]

@@ -44,6 +44,13 @@ class DesignName(StrEnum):
     AUTO = "auto"
 
 
+class FutilityName(StrEnum):
+    """How a group-sequential design gives up."""
+
+    LATE = "lan_demets_obrien_fleming"
+    EVEN = "lan_demets_pocock"
+
+
 class Direction(StrEnum):
     """In which direction a metric improves."""
 
@@ -106,6 +113,15 @@ Reserve: TypeAlias = Annotated[
 ]
 
 
+Futility: TypeAlias = Annotated[
+    FutilityName | None,
+    typer.Option(help="Give up before the end where the effect will hardly be found: hardly early on, or evenly."),
+]
+Binding: TypeAlias = Annotated[
+    bool, typer.Option("--binding", help="With --futility: what was given up stays given up; the bounds count on it.")
+]
+
+
 def power(
     context: typer.Context,
     baseline: Rate = None,
@@ -123,6 +139,8 @@ def power(
     looks: Looks = None,
     design: Annotated[DesignName, typer.Option(help="How results may be looked at.")] = DesignName.FIXED,
     reserve: Reserve = None,
+    futility: Futility = None,
+    binding: Binding = False,
     alpha: Annotated[float, typer.Option(help="Two-sided false-positive rate of the whole experiment.")] = 0.05,
     wanted: Annotated[float, typer.Option("--power", help="Chance of finding the effect if it is there.")] = 0.8,
     treatments: Annotated[int, typer.Option(help="Treatments beside control.")] = 1,
@@ -156,6 +174,8 @@ def power(
         design=design.value,
         end=days,
         reserve=reserve,
+        futility=None if futility is None else futility.value,
+        binding=binding,
         correlation=correlation,
         cluster_size=cluster_size,
         icc=icc,

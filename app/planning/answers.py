@@ -13,6 +13,7 @@ from pipelines.reports.planning import PlanAnswer, answer_plan
 from stats.baseline import Baseline
 from stats.decision import error_rates
 from stats.enrolment import Enrolment
+from stats.group_sequential.spending import Spending
 from stats.plan import Arm, Design, Guardrail, Plan, PlanError, SuccessMetric
 from stats.plan_price import UNKNOWN_DAYS, fitting_end, with_end
 from stats.sample_size import design_effect
@@ -65,6 +66,8 @@ def plan_of(question: Question) -> Plan:
         "end": UNKNOWN_DAYS if open_end and q.design in ("fixed", "group_sequential") else end,
         "looks": q.looks,
         "reserve": q.reserve,
+        "futility": None if q.futility is None else Spending(family=q.futility),
+        "binding": q.binding,
     }
     name = metric_name(q)
     if q.goal == "protect":

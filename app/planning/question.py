@@ -48,6 +48,9 @@ class Question:
         New units over all arms on the first, second ... day; one number: every day; empty: unknown.
     design, end, looks, reserve
         As in `stats.plan.Plan`, in days.
+    futility, binding
+        How beta is spent on giving up before the end, a family of `stats.group_sequential.spending.Spending`; None:
+        never; and whether giving up is binding.
     even_looks
         Instead of `looks`: how many even ones there are up to the end.
     correlation, cluster_size, icc, cluster_cv
@@ -80,6 +83,8 @@ class Question:
     looks: tuple[float, ...] = ()
     even_looks: int | None = None
     reserve: float | None = None
+    futility: str | None = None
+    binding: bool = False
     correlation: float = 0.0
     cluster_size: float = 1.0
     icc: float = 0.0

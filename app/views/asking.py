@@ -12,6 +12,9 @@ from app.planning.question import Question
 from app.views.prefill import (
     ABSOLUTE,
     BETTER,
+    BINDING,
+    DESIGNS,
+    GIVING_UP,
     IMPROVE,
     MEAN,
     PROPORTION,
@@ -23,12 +26,6 @@ from app.views.prefill import (
 
 SIDES = {"Two-sided": "two-sided", "One-sided": "one-sided"}
 CORRECTIONS = {"Bonferroni": "bonferroni", "Dunnett": "dunnett"}
-DESIGNS = {
-    "Once, at the end (fixed)": "fixed",
-    "Up to a planned end (group-sequential)": "group_sequential",
-    "At any time (always valid)": "always_valid",
-    "Whichever fits, and why (auto)": "auto",
-}
 NUMBER = "%.10g"
 FORMULAS = {
     "Unpooled variance": "unpooled",
@@ -66,9 +63,10 @@ class Fields:
 
     def optional(self, label: str, key: str, *, hint: str, step: float = 1.0, about: str = "") -> float | None:
         """A number that may be left out."""
+        known = self._start.get(key)
         value = st.number_input(
             label,
-            value=None,
+            value=None if known is None else float(known),
             step=step,
             format=NUMBER,
             placeholder=hint,
@@ -137,7 +135,7 @@ def ask(fields: Fields, *, name: str) -> Question:
         about="New units (users, sessions, ...) over all arms together: one number, or those of the first days with "
         "commas between them, because fewer new users come each day. `Read the events` fills it from an experiment.",
     )
-    values |= _ask_design(fields) | _ask_error_rates(fields, goal) | _ask_spread(fields)
+    values |= _ask_design(fields, goal) | _ask_error_rates(fields, goal) | _ask_spread(fields)
     if kind == "proportion" and goal == "improve":
         about = "How the variance of a rate is taken without an effect; the others are those of other calculators."
         values["convention"] = FORMULAS[fields.listed("Formula for rates", "formula", list(FORMULAS), about=about)]
@@ -193,7 +191,7 @@ def _ask_arms(fields: Fields, goal: str) -> dict[str, Any]:
     }
 
 
-def _ask_design(fields: Fields) -> dict[str, Any]:
+def _ask_design(fields: Fields, goal: str) -> dict[str, Any]:
     design = DESIGNS[fields.listed("Results are read", "design", list(DESIGNS))]
     left, right = st.columns(2)
     with left:
@@ -210,7 +208,15 @@ def _ask_design(fields: Fields) -> dict[str, Any]:
         return {"design": design, "end": end, "looks": looks}
     about = "Share of the false-positive rate kept for looks after the planned end, because experiments overrun."
     kept = fields.optional("Kept for an overrun, %", "reserve", hint="10 where there are looks", step=5.0, about=about)
-    return {"design": design, "end": end, "looks": looks, "reserve": None if kept is None else kept / 100}
+    values = {"design": design, "end": end, "looks": looks, "reserve": None if kept is None else kept / 100}
+    if goal == "protect":
+        return values
+    about = "Before the end, where the change will hardly be found: costs some units, saves many without an effect."
+    values["futility"] = GIVING_UP[fields.listed("Give up early", "futility", list(GIVING_UP), about=about)]
+    if values["futility"] is not None:
+        about = "Binding: what was given up stays given up, and the other bounds are a little easier to reach."
+        values["binding"] = BINDING[fields.choice("Giving up is", "binding", list(BINDING), about=about)]
+    return values
 
 
 def _ask_error_rates(fields: Fields, goal: str) -> dict[str, Any]:

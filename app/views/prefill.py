@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 from app.views.snapshots import Looks
+from pipelines import formatting
 from pipelines.definitions.loader import load_definitions
 from pipelines.engine.warehouse import open_warehouse
 from pipelines.errors import PipelineError
@@ -18,6 +19,18 @@ PROPORTION, MEAN, RATIO = "Conversion rate", "Mean", "Ratio"
 IMPROVE, PROTECT = "Find a change", "Show no harm"
 RELATIVE, ABSOLUTE = "Percent of control", "Absolute"
 BETTER = {"Higher is better": "higher", "Lower is better": "lower"}
+DESIGNS = {
+    "Once, at the end (fixed)": "fixed",
+    "Up to a planned end (group-sequential)": "group_sequential",
+    "At any time (always valid)": "always_valid",
+    "Whichever fits, and why (auto)": "auto",
+}
+GIVING_UP = {
+    "Never": None,
+    "Hardly early on (O'Brien-Fleming type)": "lan_demets_obrien_fleming",
+    "Evenly (Pocock type)": "lan_demets_pocock",
+}
+BINDING = {"Advice": False, "Binding": True}
 KINDS = {"proportion": PROPORTION, "mean": MEAN, "count": MEAN, "ratio": RATIO}
 # The page waits this long for the warehouse, no longer: people look at it.
 WAIT_SECONDS = 2.0
@@ -54,6 +67,7 @@ def from_snapshot(snapshot: Snapshot, metric: str) -> Values:
         "correlation": 0.0,
         **_level(result.kind, known.mean, known.sd),
     }
+    values |= _design(snapshot)
     days, units = entered_by(snapshot)
     if days > 0 and units > 0:
         values["daily"] = f"{max(round(units / days), 1)}"
@@ -81,6 +95,25 @@ def from_warehouse(looks: Looks, experiment: str, metric: str) -> tuple[History,
         "daily": ", ".join(str(units) for units in history.daily),
         **_level(history.kind, baseline.mean, baseline.sd),
     }
+
+
+def _design(snapshot: Snapshot) -> Values:
+    """How the experiment's results are read: its design, end, looks and reserve as they were planned."""
+    plan, frozen = snapshot.plan, snapshot.frozen_plan
+    values: Values = {"design": next(label for label, design in DESIGNS.items() if design == plan.design)}
+    start, end = (snapshot.start, snapshot.end) if frozen is None else (frozen.start, frozen.end)
+    written = {} if frozen is None else frozen.plan
+    if end < formatting.OPEN_END:
+        values["end"] = _tidy((end - start) / timedelta(days=1))
+    if plan.design != "fixed":
+        values["looks"] = ", ".join(f"{day:.6g}" for day in written.get("looks", ()))
+    if written.get("reserve") is not None:
+        values["reserve"] = _tidy(100 * float(written["reserve"]))
+    giving_up = next((label for label, family in GIVING_UP.items() if family == plan.futility), None)
+    if plan.futility is not None and giving_up is not None:
+        values["futility"] = giving_up
+        values["binding"] = next(label for label, binds in BINDING.items() if binds == plan.binding)
+    return values
 
 
 def _level(kind: str, mean: float, sd: float) -> Values:

@@ -59,6 +59,9 @@ def specification(chart: Timeline) -> dict[str, Any]:
     bounds = values(
         [{"day": k.day, "up": k.boundary, "down": -k.boundary} for k in chart.looks if k.boundary is not None]
     )
+    inner = values(
+        [{"day": k.day, "up": k.futility, "down": -k.futility} for k in chart.looks if k.futility is not None]
+    )
     told = [alt.Tooltip(f"{name}:Q", format=".4~g") for name in ("day", "estimate", "low", "high")]
     layers: list[alt.Chart] = [
         alt.Chart(points)
@@ -71,6 +74,8 @@ def specification(chart: Timeline) -> dict[str, Any]:
     for side in ("up", "down"):
         dashed = alt.Chart(bounds).mark_line(color=_ORANGE, strokeDash=[5, 4], clip=True, point={"color": _ORANGE})
         layers.append(dashed.encode(x=x, y=y(side)))
+        dotted = alt.Chart(inner).mark_line(color="gray", strokeDash=[1.5, 4], clip=True, point={"color": "gray"})
+        layers.append(dotted.encode(x=x, y=y(side)))
     layers.append(
         alt.Chart(looks)
         .mark_rule(color=_BLUE, strokeWidth=3, opacity=0.75, clip=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from pipelines.analysis.columns import RATES
 from pipelines.analysis.pairs import Pair, outcome_column
-from pipelines.analysis.sentences import changed_since, first_look_reason, verdict_reason
+from pipelines.analysis.sentences import first_look_reason, given_up_reason, verdict_reason
 from pipelines.analysis.sequential import Look, look_comparison, not_judged
 from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.metrics import Metric
@@ -128,7 +128,7 @@ def metric_result(
     )
     before = None if look is None or look.taken else look.earlier.get(metric.name)
     if look is not None and before is not None and _has_looks(before, question, treatments):
-        return _carried(before, question, withheld=withheld)
+        return _carried(before, question, withheld=withheld, binding=look.force.plan.binding)
     comparisons = []
     for name in treatments:
         pair = Pair.of(metric, moments[experiment.control], moments[name], covariates)
@@ -168,13 +168,14 @@ def _at_look(
         margin=question.margin,
     )
     before = look.looks(metric.name, name)
-    if unjudged:
-        numbers = replace(numbers, reason=unjudged)
-    else:
-        numbers = _with_verdict(metric, question, result, numbers)
-        numbers = replace(numbers, reason=numbers.reason + changed_since(before, numbers.verdict))
+    given = replace(numbers, reason=unjudged)
+    numbers = given if unjudged else _with_verdict(metric, question, result, numbers)
     if record is None:
         return replace(numbers, looks=before)
+    if record.given_up:
+        plan = look.force.plan
+        said = given_up_reason(question.minimum_effect, result, relative=question.relative, binding=plan.binding)
+        numbers = replace(numbers, reason=numbers.reason + said)
     return replace(numbers, looks=(*before, replace(record, verdict=numbers.verdict)))
 
 
@@ -184,7 +185,7 @@ def _has_looks(result: MetricResult, question: Question, treatments: list[str]) 
     return same and any(each.looks for each in result.comparisons)
 
 
-def _carried(before: MetricResult, question: Question, *, withheld: str | None) -> MetricResult:
+def _carried(before: MetricResult, question: Question, *, withheld: str | None, binding: bool) -> MetricResult:
     """Between looks the numbers of the look before stand: others would be a look that the plan does not have."""
     comparisons = []
     for each in before.comparisons:
@@ -197,7 +198,9 @@ def _carried(before: MetricResult, question: Question, *, withheld: str | None) 
                 each,
                 minimum_effect=question.minimum_effect,
                 relative=question.relative,
-            ) + changed_since(each.looks[:-1], verdict)
+            )
+            if last is not None and last.given_up:
+                reason += given_up_reason(question.minimum_effect, before, relative=question.relative, binding=binding)
         comparisons.append(
             replace(
                 each,

@@ -45,7 +45,10 @@ def decision_record(
     for variant in experiment.treatments:
         success = _verdicts(metrics, "success", variant.name)
         guardrails = _verdicts(metrics, "guardrail", variant.name)
-        decisions[variant.name] = _decision(success, guardrails, blocked=blocked, early=early, fixed=look is None)
+        futile = early and look is not None and given_up(look, metrics, variant.name)
+        decisions[variant.name] = _decision(
+            success, guardrails, blocked=blocked, early=early and not futile, fixed=look is None
+        )
     overall = _overall(list(decisions.values()))
     treatment = _subject(overall, decisions, metrics)
     better, worse, unproven = _for_and_against(metrics, treatment)
@@ -64,6 +67,7 @@ def decision_record(
             phase=phase,
             end=experiment.end,
             measured=any(arm.n for metric in metrics for arm in metric.arms),
+            given_up=early,
         )
     return DecisionRecord(
         decision=overall.value,
@@ -71,6 +75,19 @@ def decision_record(
         headline=said,
         reasons=_reasons(experiment, overall, metrics, health, now=now, fixed=look is None),
     )
+
+
+def given_up(look: Look, metrics: Sequence[MetricResult], treatment: str) -> bool:
+    """Whether the plan gives up on a treatment: on each of its success metrics, at the last look."""
+    if look.force.plan.futility is None:
+        return False
+    success = [
+        bool(each.looks) and each.looks[-1].given_up
+        for metric in metrics
+        for each in metric.comparisons
+        if metric.role == "success" and each.treatment == treatment
+    ]
+    return bool(success) and all(success)
 
 
 def taken_looks(metrics: Sequence[MetricResult]) -> int:
@@ -150,6 +167,11 @@ def _of(metric: MetricResult, treatment: str) -> Comparison:
     return next(comparison for comparison in metric.comparisons if comparison.treatment == treatment)
 
 
+def _took_back(comparison: Comparison) -> bool:
+    """Whether an earlier finding is no longer found: that is said of a metric which decides nothing, too."""
+    return comparison.earlier is not None and comparison.verdict is not None
+
+
 def _reasons(
     experiment: Experiment,
     overall: Decision,
@@ -172,6 +194,6 @@ def _reasons(
         for variant in experiment.treatments
         for metric in metrics
         for comparison in metric.comparisons
-        if comparison.treatment == variant.name and metric.role != "secondary"
+        if comparison.treatment == variant.name and (metric.role != "secondary" or _took_back(comparison))
     ]
     return (*sentences, *warnings)

@@ -39,6 +39,9 @@ _LATER: dict[str, JsonValue] = {
     "identity": None,
     "segments": [],
     "immature": "exclude",
+    "futility": None,
+    "futility_parameter": None,
+    "binding": False,
 }
 _CHOICES = ("data", "several_variants", "activation", "identity", "segments", "immature")
 
@@ -144,7 +147,14 @@ def plan_record(plan: Plan) -> PlanRecord:
     )
     if plan.resolved_design is not Design.GROUP_SEQUENTIAL:
         return record
-    return replace(record, looks=plan.planned_looks, reserve=plan.kept_back, spending=plan.spending.family)
+    return replace(
+        record,
+        looks=plan.planned_looks,
+        reserve=plan.kept_back,
+        spending=plan.spending.family,
+        futility=None if plan.futility is None else plan.futility.family,
+        binding=plan.binding,
+    )
 
 
 def _plan(experiment: Experiment, metrics: Mapping[str, Metric], *, days: float | None = None) -> Plan:
@@ -158,9 +168,10 @@ def _plan(experiment: Experiment, metrics: Mapping[str, Metric], *, days: float 
 
 def _content(experiment: Experiment, metrics: Mapping[str, Metric]) -> dict[str, JsonValue]:
     """Everything that was decided, in plain values, one entry per thing that can be changed by itself."""
-    content: dict[str, JsonValue] = {
-        f"plan.{name}": value for name, value in sorted(experiment.plan.model_dump(mode="json").items())
-    }
+    plan = _said(experiment.plan.model_dump(mode="json"))
+    # `relative` was there from the start, in the plan.
+    plan["relative"] = experiment.plan.relative
+    content: dict[str, JsonValue] = {f"plan.{name}": value for name, value in sorted(plan.items())}
     content["start"], content["end"] = experiment.start.isoformat(), experiment.end.isoformat()
     content["control"] = experiment.control
     content["unit"] = experiment.unit

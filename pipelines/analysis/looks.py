@@ -18,6 +18,7 @@ from pipelines.analysis.frozen import PlanInForce, plan_in_force, plan_record
 from pipelines.analysis.given_moments import read_given_moments
 from pipelines.analysis.health import health_checks
 from pipelines.analysis.history_caps import ends_by_column, history_ends
+from pipelines.analysis.memory import with_earlier_findings
 from pipelines.analysis.method import method_record
 from pipelines.analysis.reading import read_moments
 from pipelines.analysis.sequential import Look, this_look
@@ -193,7 +194,7 @@ def _results(
             look=look if look.sequential else None,
             covariates=found.metrics[metric.name].covariates,
         )
-        result = with_series(look, found, metric, result)
+        result = with_series(look, found, metric, with_earlier_findings(look, result))
         if look.taken or not look.sequential:  # between looks other numbers would be a look the plan does not have
             result = with_breakdowns(experiment, found, metric, result, confidence=asked[metric.name].confidence)
         results.append(result)

@@ -16,8 +16,7 @@ from pipelines.formatting import (
     short_percent,
     signed_percent,
 )
-from pipelines.store.looks import LookRecord
-from pipelines.store.snapshot import Comparison, HealthCheck, MetricResult
+from pipelines.store.snapshot import Comparison, EarlierFinding, HealthCheck, MetricResult
 from stats.proportion_effect import ProportionMethod
 from stats.status import Status
 from stats.verdicts import Decision, Verdict
@@ -123,13 +122,23 @@ def first_look_reason(next_look: datetime | None) -> str:
     return f"No look has been taken yet{when}."
 
 
-def changed_since(looks: Sequence[LookRecord], verdict: str | None) -> str:
-    """A sentence where an earlier look had found something else; empty where none had."""
-    found = [look for look in looks if look.verdict in _FINDINGS]
-    if not found or found[-1].verdict == verdict:
-        return ""
-    said = str(found[-1].verdict).replace("_", " ")
-    return f' At the look on {date(found[-1].at)} the verdict was "{said}"; the data since have changed that.'
+def is_finding(verdict: str | None) -> bool:
+    """Whether a verdict says that something was found, so that losing it has to be said."""
+    return verdict in _FINDINGS
+
+
+def changed_since(finding: EarlierFinding, *, look: bool) -> str:
+    """A sentence about a finding that later data changed; `look` where it was found at a look of the plan."""
+    when = "At the look" if look else "In the analysis"
+    said = finding.verdict.replace("_", " ")
+    return f' {when} on {date(finding.at)} the verdict was "{said}"; the data since have changed that.'
+
+
+def given_up_reason(minimum_effect: float, metric: MetricResult, *, relative: bool, binding: bool) -> str:
+    """What a look says that gives a metric up."""
+    effect = _size(minimum_effect, metric, relative=relative)
+    why = f" The plan gives up here: an effect of {effect} will hardly be found by the end."
+    return f"{why} That is binding." if binding else f"{why} Going on is allowed, and keeps the false-positive rate."
 
 
 def running_headline(looks_taken: int, next_look: datetime | None, end: datetime, *, always_valid: bool) -> str:
@@ -165,6 +174,7 @@ def headline(
     phase: str,
     end: datetime,
     measured: bool = True,
+    given_up: bool = False,
 ) -> str:
     """The decision in one sentence; it stands beside the decision's name and does not repeat it.
 
@@ -179,6 +189,8 @@ def headline(
         Names of the health checks that block.
     measured
         Whether any unit is in the analysis.
+    given_up
+        Whether the plan gives up before its end.
     """
     gain, loss = _listed(better), _listed(worse)
     match decision:
@@ -202,6 +214,8 @@ def headline(
             return f"{treatment} improves {gain}, but {_listed(unproven)} {are} not proven safe."
         case _ if not measured:
             return "No unit is in the analysis, so there is nothing to decide on."
+        case _ if given_up:
+            return f"The plan gives up before its end on {date(end)}: what it looks for will hardly be found."
         case _:
             return "The data show neither a reason to ship nor a reason to roll back."
 

@@ -42,6 +42,8 @@ class Look:
         Whether the plan has a look now; where not, the numbers of the look before stand.
     earlier
         Metric results of the analysis before, by name, whose definition is still the same.
+    earlier_at
+        When that was.
     """
 
     force: PlanInForce
@@ -50,6 +52,7 @@ class Look:
     units: int
     taken: bool
     earlier: Mapping[str, MetricResult] = field(default_factory=dict)
+    earlier_at: datetime | None = None
 
     @property
     def sequential(self) -> bool:
@@ -121,7 +124,8 @@ def this_look(
     last = max((look.day for each in earlier.values() for c in each.comparisons for look in c.looks), default=0.0)
     due = _is_due(force, day, last, ended=now >= force.experiment.end)
     taken = force.sequential and not blocked and due
-    return Look(force=force, at=now, day=day, units=units, taken=taken, earlier=earlier)
+    earlier_at = None if previous is None else previous.analysed_at
+    return Look(force=force, at=now, day=day, units=units, taken=taken, earlier=earlier, earlier_at=earlier_at)
 
 
 def _is_due(force: PlanInForce, day: float, last: float, *, ended: bool) -> bool:
@@ -196,6 +200,8 @@ def look_comparison(
         )
         numbers = _cut(look, numbers, before)
     record = _record(look, effect, numbers, float(found.critical[-1]), planned, index=len(before) + 1)
+    inside = float(found.futility[-1])
+    record = replace(record, futility=inside if inside > 0 else None, given_up=bool(found.futile[-1]))
     reason = "" if numbers is not plain else found.reasons[-1] or "it is too early: nothing of alpha may be spent yet"
     return numbers, record, f"{reason[:1].upper()}{reason[1:]}" + ("." if reason else "")
 

@@ -14,6 +14,7 @@ from pipelines.definitions.sources import Source
 from pipelines.formatting import OPEN_END
 
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+Spending: TypeAlias = Literal["lan_demets_obrien_fleming", "lan_demets_pocock", "kim_demets", "hwang_shih_decani"]
 Moment: TypeAlias = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))]
 
 
@@ -62,13 +63,19 @@ class Plan(Definition):
     reserve: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Share of alpha kept for looks after the planned end, for a group-sequential experiment that overruns; 0.1 unless
     given."""
-    spending: Literal["lan_demets_obrien_fleming", "lan_demets_pocock", "kim_demets", "hwang_shih_decani"] = (
-        "lan_demets_obrien_fleming"
-    )
+    spending: Spending = "lan_demets_obrien_fleming"
     """How a group-sequential design spends alpha over its looks: almost nothing early (the default), evenly
     (`lan_demets_pocock`), or as `spending_parameter` says."""
     spending_parameter: float | None = None
     """The power of `kim_demets` (positive) or the gamma of `hwang_shih_decani`; the others have none."""
+    futility: Spending | None = None
+    """How a group-sequential design gives up before its end, because the minimum effect will hardly be found: like
+    `spending`, for the chance of missing it. None: it never gives up."""
+    futility_parameter: float | None = None
+    """As `spending_parameter`, for `futility`."""
+    binding: bool = False
+    """Whether giving up is binding: then the other bounds are a little easier to reach, and what was given up stays
+    given up. Non-binding keeps the false-positive rate even where the experiment goes on."""
 
 
 class Activation(Source):

@@ -40,39 +40,60 @@ def plan_mistakes(table: Mapping[str, Any]) -> Iterator[Mistake]:
             message = f"cannot be kept: power lies above alpha ({alpha:g}) and below 1"
             yield Mistake(location=("plan", "power"), value=power, message=message)
         return
-    from stats.errors import OutOfRangeError
-    from stats.group_sequential.spending import Spending
-    from stats.plan import Plan, SuccessMetric
+    from stats.plan import Guardrail, Plan, SuccessMetric
     from stats.plan_parts import Design, PlanError
 
     looks = written.get("looks", ())
     values = {name: written[name] for name in _NUMBERS if _is_number(written.get(name))}
     if isinstance(looks, list | tuple) and all(_is_number(day) for day in looks):
         values["looks"] = tuple(float(day) for day in looks)
-    if written.get("design") in tuple(Design):
-        values["design"] = Design(written["design"])
-    elif "design" not in written:
-        values["design"] = Design.FIXED
+    if written.get("design", "fixed") in tuple(Design):
+        values["design"] = Design(written.get("design", "fixed"))
+    wrong, values["futility"] = _futility(written)
+    yield from (*_spending(written, "spending")[0], *wrong)
+    if isinstance(written.get("binding"), bool) and not wrong:
+        values["binding"] = written["binding"]
+    # Only success metrics are given up: where an experiment has none, that is what is wrong.
+    one = SuccessMetric(name="metric")
+    protects = bool(table.get("guardrails")) and not table.get("success")
+    values |= {"guardrails": (Guardrail(name="metric", margin=0.1),)} if protects else {"success": (one,)}
     try:
-        Plan(success=(SuccessMetric(name="metric"),), end=None if end >= OPEN_END else (end - start) / _DAY, **values)
+        Plan(end=None if end >= OPEN_END else (end - start) / _DAY, **values)
     except PlanError as error:
         yield Mistake(location=_location(error.field), value=error.value, message=f"cannot be kept: {error.reason}")
-    family, parameter = written.get("spending", _SPENDING), written.get("spending_parameter")
+
+
+def _futility(written: Mapping[str, Any]) -> tuple[list[Mistake], Any]:
+    parameter = written.get("futility_parameter")
+    if written.get("futility") is None:
+        message = "says how futility is spent, and the plan has none: set futility"
+        mistake = Mistake(location=("plan", "futility_parameter"), value=parameter, message=message)
+        return ([] if parameter is None else [mistake]), None
+    return _spending(written, "futility")
+
+
+def _spending(written: Mapping[str, Any], name: str) -> tuple[list[Mistake], Any]:
+    """What is wrong with a spending function, and the function where nothing is."""
+    from stats.errors import OutOfRangeError
+    from stats.group_sequential.spending import Spending
+
+    family, parameter = written.get(name, _SPENDING), written.get(f"{name}_parameter")
     if not isinstance(family, str) or not (parameter is None or _is_number(parameter)):
-        return
+        return [], None
     try:
-        Spending(family=family, parameter=parameter)
+        return [], Spending(family=family, parameter=parameter)
     except OutOfRangeError as error:
-        where = "spending_parameter" if error.name == "parameter" else "spending"
-        yield Mistake(location=("plan", where), value=written.get(where), message=f"must be {error.expected}")
+        where = f"{name}_parameter" if error.name == "parameter" else name
+        return [Mistake(location=("plan", where), value=written.get(where), message=f"must be {error.expected}")], None
 
 
 def _is_watched(written: Mapping[str, Any]) -> bool:
     """Whether a plan says anything about looks before its end, or how alpha is spent over them."""
     if written.get("design", "fixed") != "fixed" or written.get("spending", _SPENDING) != _SPENDING:
         return True
-    said = (written.get(name) for name in ("looks", "units", "reserve", "spending_parameter"))
-    return any(value is not None and value not in ((), []) for value in said)
+    names = ("looks", "units", "reserve", "spending_parameter", "futility", "futility_parameter")
+    said = (written.get(name) for name in names)
+    return written.get("binding") is True or any(value is not None and value not in ((), []) for value in said)
 
 
 def _location(field: str) -> Location:

@@ -49,4 +49,8 @@ def experiment_plan(experiment: Experiment, metrics: Mapping[str, Metric], *, da
         units=written.units,
         reserve=written.reserve,
         spending=Spending(family=written.spending, parameter=written.spending_parameter),
+        futility=None
+        if written.futility is None
+        else Spending(family=written.futility, parameter=written.futility_parameter),
+        binding=written.binding,
     )

@@ -109,11 +109,9 @@ def _table(plan: Plan, described: Described) -> dict[str, Any]:
     if plan.reserve is not None:
         content["reserve"] = plan.reserve
     if plan.resolved_design is Design.GROUP_SEQUENTIAL and plan.spending != Spending():
-        if plan.spending.family == "table":
-            raise PlanFileError({"plan.spending": "an experiment's file has no place for a table of one's own"})
-        content["spending"] = plan.spending.family
-        if plan.spending.parameter is not None:
-            content["spending_parameter"] = plan.spending.parameter
+        content |= _spending("spending", plan.spending)
+    if plan.futility is not None:
+        content |= _spending("futility", plan.futility) | ({"binding": True} if plan.binding else {})
     told = {"title": described.title, "hypothesis": described.hypothesis, "owner": described.owner}
     return {
         "name": described.name,
@@ -128,6 +126,13 @@ def _table(plan: Plan, described: Described) -> dict[str, Any]:
         ],
         "plan": content,
     }
+
+
+def _spending(name: str, spending: Spending) -> dict[str, Any]:
+    if spending.family == "table":
+        raise PlanFileError({f"plan.{name}": "an experiment's file has no place for a table of one's own"})
+    parameter = {} if spending.parameter is None else {f"{name}_parameter": spending.parameter}
+    return {name: spending.family, **parameter}
 
 
 def _is_nested(value: object) -> bool:

@@ -34,6 +34,9 @@ def plan_facts(snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
         facts.append(("Kept for an overrun", f"{formatting.short_percent(plan.reserve)} of the false-positive rate"))
     if plan.spending:
         facts.append(("Spending of alpha", plan.spending.replace("_", " ")))
+    if plan.futility:
+        how = "binding" if plan.binding else "not binding"
+        facts.append(("Giving up early", f"{plan.futility.replace('_', ' ')}, {how}"))
     if plan.units:
         facts.append((f"Planned {snapshot.unit}s", formatting.count(round(plan.units))))
     if snapshot.frozen_plan is not None:

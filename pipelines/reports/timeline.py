@@ -29,13 +29,14 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookMark:
-    """A look: its interval that holds under the plan, and what the estimate had to reach in size."""
+    """A look: its interval that holds under the plan, what the estimate had to reach, and within what it gives up."""
 
     day: float
     estimate: float
     low: float | None
     high: float | None
     boundary: float | None
+    futility: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +118,7 @@ def _timeline(snapshot: Snapshot, metric: MetricResult, comparison: Comparison) 
             low=scaled(each.low),
             high=scaled(each.high),
             boundary=None if each.boundary is None else each.boundary * each.se * scale,
+            futility=None if each.futility is None else each.futility * each.se * scale,
         )
         for each in comparison.looks
     )
@@ -162,7 +164,8 @@ def _caption(snapshot: Snapshot, metric: MetricResult, comparison: Comparison) -
             "Beyond the dashed boundary a look finds an effect."
         ),
     }
-    return f"{what} {band.get(snapshot.plan.design, '')}"
+    gives_up = " Between the dotted lines a look gives up." if snapshot.plan.futility else ""
+    return f"{what} {band.get(snapshot.plan.design, '')}{gives_up}"
 
 
 def timeline_svg(chart: Timeline) -> Markup:
@@ -178,7 +181,8 @@ def timeline_svg(chart: Timeline) -> Markup:
             f'<polygon points="{" ".join(there + back)}" style="fill:var(--rw-good,#1161b8);'
             f'opacity:{0.28 if chart.valid else 0.13}"/>'
         )
-    marks += _boundary(chart)
+    marks += _lines(chart, [(look.day, look.boundary) for look in chart.looks], "boundary")
+    marks += _lines(chart, [(look.day, look.futility) for look in chart.looks], "futility")
     line = " ".join(f"{_x(chart, p.day):.1f},{_y(chart, p.estimate):.1f}" for p in chart.points)
     marks.append(f'<polyline points="{line}" style="fill:none;stroke:var(--rw-good,#1161b8);stroke-width:2.5"/>')
     for look in chart.looks if len(chart.looks) <= 40 else ():
@@ -201,22 +205,25 @@ def timeline_svg(chart: Timeline) -> Markup:
     )
 
 
-def _boundary(chart: Timeline) -> list[str]:
-    """What a look has to reach, above and below: a dashed line through the looks."""
-    reached = [(look.day, look.boundary) for look in chart.looks if look.boundary is not None]
+_STYLES = {
+    "boundary": "stroke:var(--rw-bad,#b34a00);stroke-width:1.5;stroke-dasharray:5 4",
+    "futility": "stroke:currentColor;opacity:.7;stroke-width:1.5;stroke-dasharray:1.5 4",
+}
+
+
+def _lines(chart: Timeline, ends: list[tuple[float, float | None]], kind: str) -> list[str]:
+    """What a look has to reach, or within what it gives up, above and below: a line through the looks."""
+    reached = [(day, size) for day, size in ends if size is not None]
     marks = []
     for sign in (1.0, -1.0):
         path = " ".join(f"{_x(chart, day):.1f},{_y(chart, sign * size):.1f}" for day, size in reached)
         if len(reached) > 1:
-            marks.append(
-                f'<polyline class="boundary" points="{path}" '
-                'style="fill:none;stroke:var(--rw-bad,#b34a00);stroke-width:1.5;stroke-dasharray:5 4"/>'
-            )
+            marks.append(f'<polyline class="{kind}" points="{path}" style="fill:none;{_STYLES[kind]}"/>')
         elif reached:
             x, y = _x(chart, reached[0][0]), _y(chart, sign * reached[0][1])
             marks.append(
-                f'<line class="boundary" x1="{x - 10:.1f}" x2="{x + 10:.1f}" y1="{y:.1f}" y2="{y:.1f}" '
-                'style="stroke:var(--rw-bad,#b34a00);stroke-width:1.5"/>'
+                f'<line class="{kind}" x1="{x - 10:.1f}" x2="{x + 10:.1f}" y1="{y:.1f}" y2="{y:.1f}" '
+                f'style="{_STYLES[kind]}"/>'
             )
     return marks
 

@@ -52,6 +52,10 @@ class LookRecord:
     """Why the interval holds: `group_sequential`, or `always_valid` (that design, or the reserve after the end)."""
     verdict: str | None
     """The verdict at this look; null where the plan allowed none."""
+    futility: float | None = None
+    """z value within which this look gives the metric up; null where it never does."""
+    given_up: bool = False
+    """Whether the plan gives the metric up here: the effect planned for will hardly be found."""
 
 
 @_config

@@ -96,6 +96,17 @@ class ArmValue:
 
 @_config
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierFinding:
+    """A verdict that was reported once and that later data changed."""
+
+    verdict: str
+    """The verdict then."""
+    at: datetime
+    """The last analysis that reported it (UTC)."""
+
+
+@_config
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """A treatment against control on one metric."""
 
@@ -153,6 +164,8 @@ class Comparison:
     """Information `1 / se**2` planned for the end, fixed at the first look whose baseline was known."""
     looked_at: datetime | None = None
     """When the look was taken that these numbers are from (UTC); null where it is `analysed_at`."""
+    earlier: EarlierFinding | None = None
+    """What an earlier analysis had found and this one no longer finds."""
 
     @property
     def difference_interval(self) -> tuple[float, float] | None:
@@ -228,6 +241,10 @@ class PlanRecord:
     """Share of alpha kept for looks after the planned end."""
     spending: str | None = None
     """How a group-sequential design spends alpha over its looks."""
+    futility: str | None = None
+    """How it spends beta on giving up before its end; null where it never does."""
+    binding: bool = False
+    """Whether giving up is binding."""
     units: float | None = None
     """Units over all variants planned for the end."""
 

@@ -130,6 +130,9 @@ def peeking_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def main() -> None:
     """Print the table."""
+    if not FOLDER.exists():
+        print(f"The ASOS data are not at {FOLDER}: nothing to measure.")
+        return
     table = peeking_table(replay(*load()))
     table.loc["all"] = table.sum()
     with pd.option_context("display.width", 200, "display.max_columns", 20):

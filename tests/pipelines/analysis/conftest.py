@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -127,3 +128,31 @@ def filled(lab: Lab) -> Iterator[Callable[[Sequence[ExposureRow], Sequence[Event
     yield fill
     for manager in opened:
         manager.__exit__(None, None, None)
+
+
+@pytest.fixture
+def visits(lab: Lab) -> Callable[..., tuple[pa.Table, pa.Table]]:
+    """Makes exposures and events: users arriving evenly; a fifth buys within two days, `new` `lift` more often."""
+
+    def make(*, lift: float = 0.0, until: float = 14.0, units: int = 6_000, seed: int = 4) -> tuple[pa.Table, pa.Table]:
+        rng = np.random.default_rng(seed)
+        unit = np.arange(units)
+        new = unit % 2 == 1
+        at = np.sort(rng.uniform(0.0, until, units))
+        buys = rng.random(units) < 0.2 * (1.0 + lift * new)
+        again = buys & (rng.random(units) < 0.3)
+        fails = rng.random(units) < 0.1
+        start = np.datetime64(lab.START.replace(tzinfo=None), "us")
+
+        def moments(days: Any) -> Any:
+            return start + (days * 86_400e6).astype("timedelta64[us]")
+
+        who = np.concatenate([unit[buys], unit[again], unit[fails]])
+        when = np.concatenate([(at + rng.uniform(0.0, 2.0, units))[buys], (at + 1.5)[again], (at + 0.1)[fails]])
+        value = np.concatenate([np.round(rng.lognormal(3.0, 0.5, buys.sum() + again.sum()), 2), np.zeros(fails.sum())])
+        kind = ["purchase"] * int(buys.sum() + again.sum()) + ["error"] * int(fails.sum())
+        exposures = pa.table({"unit_id": unit, "variant": np.where(new, "new", "old"), "exposed_at": moments(at)})
+        events = pa.table({"unit_id": who, "event": kind, "occurred_at": moments(when), "value": value})
+        return exposures, events
+
+    return make
