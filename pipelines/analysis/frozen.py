@@ -15,8 +15,8 @@ from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.experiments import Plan as WrittenPlan
 from pipelines.definitions.metrics import Metric
 from pipelines.definitions.plans import experiment_plan
-from pipelines.store.looks import FrozenPlan, PlanDeviation
-from pipelines.store.snapshot import PlanRecord, Snapshot
+from pipelines.store.looks import FrozenPlan, PlanDeviation, PlanRecord
+from pipelines.store.snapshot import Snapshot
 from stats.plan import Plan, deviations
 from stats.plan_parts import Design
 

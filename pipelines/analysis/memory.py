@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from pipelines.analysis.sentences import changed_since, is_finding
 from pipelines.analysis.sequential import Look
-from pipelines.store.snapshot import Comparison, EarlierFinding, MetricResult
+from pipelines.store.looks import EarlierFinding
+from pipelines.store.snapshot import Comparison, MetricResult
 
 
 def with_earlier_findings(look: Look, result: MetricResult) -> MetricResult:

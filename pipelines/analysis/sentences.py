@@ -16,7 +16,8 @@ from pipelines.formatting import (
     short_percent,
     signed_percent,
 )
-from pipelines.store.snapshot import Comparison, EarlierFinding, HealthCheck, MetricResult
+from pipelines.store.looks import EarlierFinding
+from pipelines.store.snapshot import Comparison, HealthCheck, MetricResult
 from stats.proportion_effect import ProportionMethod
 from stats.status import Status
 from stats.verdicts import Decision, Verdict

@@ -128,3 +128,43 @@ class PlanProgress:
     """Looks taken so far under a sequential design."""
     next_look: datetime | None
     """When the next planned look is (UTC); null where none is left or any moment will do."""
+
+
+@_config
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierFinding:
+    """A verdict that was reported once and that later data changed."""
+
+    verdict: str
+    """The verdict then."""
+    at: datetime
+    """The last analysis that reported it (UTC)."""
+
+
+@_config
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRecord:
+    """The plan this look was judged by."""
+
+    alpha: float
+    """Two-sided false-positive rate of the success metrics together."""
+    power: float
+    """Planned power."""
+    minimum_effect: float
+    """Smallest effect worth acting on: a proportion of control, or in the units of the metric; see `relative`."""
+    design: str
+    """`fixed`, `group_sequential` or `always_valid`: the design in force, what `auto` came to."""
+    relative: bool = True
+    """Whether `minimum_effect` is relative to control."""
+    looks: tuple[float, ...] = ()
+    """Days of the planned looks since the start, the end included; empty for a fixed or an always-valid design."""
+    reserve: float | None = None
+    """Share of alpha kept for looks after the planned end."""
+    spending: str | None = None
+    """How a group-sequential design spends alpha over its looks."""
+    futility: str | None = None
+    """How it spends beta on giving up before its end; null where it never does."""
+    binding: bool = False
+    """Whether giving up is binding."""
+    units: float | None = None
+    """Units over all variants planned for the end."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from pipelines.store.looks import PlanRecord
 from pipelines.store.snapshot import (
     SCHEMA_VERSION,
     Arm,
@@ -17,7 +18,6 @@ from pipelines.store.snapshot import (
     Exclusion,
     HealthCheck,
     MetricResult,
-    PlanRecord,
     Snapshot,
 )
 

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipelines.access.actors import local_actor
-from pipelines.store.snapshot import Arm, ArmValue, DecisionRecord, MetricResult, PlanRecord, Snapshot
+from pipelines.store.looks import PlanRecord
+from pipelines.store.snapshot import Arm, ArmValue, DecisionRecord, MetricResult, Snapshot
 from pipelines.store.state import State
 from stats.margin_sizes import sample_size_noninferiority_lift
 from stats.minimum_effect import minimum_effect_proportions

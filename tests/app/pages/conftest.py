@@ -18,6 +18,7 @@ from streamlit.util import calc_hash
 from app import server
 from pipelines.access.actors import local_actor
 from pipelines.config import create_workspace
+from pipelines.store.looks import PlanRecord
 from pipelines.store.snapshot import (
     SCHEMA_VERSION,
     Arm,
@@ -27,7 +28,6 @@ from pipelines.store.snapshot import (
     Exclusion,
     HealthCheck,
     MetricResult,
-    PlanRecord,
     Snapshot,
 )
 from pipelines.store.state import State

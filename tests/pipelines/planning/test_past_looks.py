@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipelines.planning.past_looks import past_baselines, past_enrolment
-from pipelines.store.snapshot import Arm, ArmValue, DecisionRecord, HealthCheck, MetricResult, PlanRecord, Snapshot
+from pipelines.store.looks import PlanRecord
+from pipelines.store.snapshot import Arm, ArmValue, DecisionRecord, HealthCheck, MetricResult, Snapshot
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 

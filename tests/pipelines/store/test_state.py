@@ -10,13 +10,8 @@ import pytest
 
 from pipelines.access.actors import local_actor
 from pipelines.store.database import StateError
-from pipelines.store.snapshot import (
-    DecisionRecord,
-    PlanRecord,
-    Snapshot,
-    from_json,
-    to_json,
-)
+from pipelines.store.looks import PlanRecord
+from pipelines.store.snapshot import DecisionRecord, Snapshot, from_json, to_json
 from pipelines.store.state import State
 
 ADMIN = local_actor()
