@@ -165,6 +165,8 @@ def power(
         **shares_of(control_share, treatments),
         **timing_of(looks, daily),
     }
+    given |= {"futility": None if futility is None else futility.value, "binding": binding}
+    given |= {"correlation": correlation, "cluster_size": cluster_size, "icc": icc, "cluster_cv": cluster_cv}
     question = Question(
         relative=not absolute,
         alpha=alpha,
@@ -174,12 +176,6 @@ def power(
         design=design.value,
         end=days,
         reserve=reserve,
-        futility=None if futility is None else futility.value,
-        binding=binding,
-        correlation=correlation,
-        cluster_size=cluster_size,
-        icc=icc,
-        cluster_cv=cluster_cv,
         convention=convention.value,
         **given,
     )
