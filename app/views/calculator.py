@@ -8,7 +8,7 @@ from app.planning.answers import field_of, metric_name, problems
 from app.planning.question import Question
 from app.views.asking import Fields, ask
 from app.views.panel import panel
-from app.views.prefill import Values, from_snapshot, from_warehouse, metrics_of
+from app.views.prefill import Values, from_metric, from_snapshot, from_warehouse, measured, metrics_of
 from app.views.reach import Reach, reach, reach_chart
 from app.views.saving import show_saving
 from app.views.sizing import Answer, answer, best_share
@@ -75,7 +75,14 @@ def _ask_history() -> tuple[Values, str]:
         on_change=_fill,
         help="Its plan, and its control as last analysed.",
     )
-    if experiment == NONE or not metrics_of(looks.snapshots[experiment]):
+    if experiment == NONE:
+        known = [NONE, *measured(looks)]
+        about = "Its level in the most recent experiment that measured it; nothing of that experiment's plan."
+        alone = st.selectbox(
+            "Or from a metric", known, key="known_metric", bind="query-params", on_change=_fill_metric, help=about
+        )
+        return (from_metric(looks, alone), alone) if alone != NONE else ({}, "")
+    if not metrics_of(looks.snapshots[experiment]):
         return {}, ""
     snapshot = looks.snapshots[experiment]
     metric = st.selectbox(
@@ -110,6 +117,12 @@ def _fill() -> None:
     if metric not in metrics_of(snapshot):
         metric = next(iter(metrics_of(snapshot)), "")
     for key, value in from_snapshot(snapshot, metric).items():
+        st.session_state[key] = value
+
+
+def _fill_metric() -> None:
+    """Fill in what is known about a metric."""
+    for key, value in from_metric(load_looks(), st.session_state.get("known_metric", NONE)).items():
         st.session_state[key] = value
 
 

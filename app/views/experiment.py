@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import groupby
+from urllib.parse import quote
 
 import streamlit as st
 from markupsafe import Markup
@@ -98,6 +99,8 @@ def show_snapshot(snapshot: Snapshot) -> None:
         st.subheader("Segments, units and choices")
         panel("breakdowns.html", key="breakdowns", tables=tables)
     panel("units_and_health.html", key="units_and_health", s=snapshot)
+    address = f"sample-size?experiment={quote(snapshot.experiment)}"
+    st.markdown(f"[Size the next experiment from this one]({address})")
     with st.expander("Method, evidence in full and versions"):
         panel("evidence.html", key="evidence", s=snapshot, lines=lines, notes=notes)
         st.download_button(

@@ -74,6 +74,21 @@ def from_snapshot(snapshot: Snapshot, metric: str) -> Values:
     return values
 
 
+def measured(looks: Looks) -> dict[str, Snapshot]:
+    """The most recent look that has measured a metric and can be trusted, by metric."""
+    found: dict[str, Snapshot] = {}
+    for snapshot in sorted(looks.snapshots.values(), key=lambda each: each.analysed_at):
+        found |= dict.fromkeys(() if snapshot.blocked else metrics_of(snapshot), snapshot)
+    return dict(sorted(found.items()))
+
+
+def from_metric(looks: Looks, metric: str) -> Values:
+    """What is known about a metric alone, by field: its kind, direction and level; empty where nothing is."""
+    snapshot = measured(looks).get(metric)
+    known = {} if snapshot is None else from_snapshot(snapshot, metric)
+    return {key: value for key, value in known.items() if key in ("kind", "better", "baseline", "mean", "sd")}
+
+
 def from_warehouse(looks: Looks, experiment: str, metric: str) -> tuple[History, Values]:
     """The metric's history in that experiment's events, and the fields it fills.
 

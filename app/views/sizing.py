@@ -94,7 +94,8 @@ def _weeks(days: int | None) -> int | None:
 
 def _fixed_total(question: Question) -> float:
     """Units of a single look, before the costlier designs are priced."""
-    fixed = replace(question, design="fixed", looks=(), even_looks=None, end=None, daily=())
+    single = replace(question, design="fixed", looks=(), even_looks=None, end=None, daily=())
+    fixed = replace(single, futility=None, binding=False)
     baseline = baseline_of(fixed)
     plan = plan_of(fixed)
     names = [*(metric.name for metric in plan.success), *(guardrail.name for guardrail in plan.guardrails)]

@@ -23,6 +23,7 @@ from pipelines.definitions.loader import find_problems, load_definitions
 from pipelines.store.snapshot import Snapshot
 from stats.baseline import Baseline
 from stats.enrolment import Enrolment
+from stats.group_sequential.spending import Spending
 from stats.margin_sizes import sample_size_noninferiority_proportions
 from stats.plan import Design, Plan, SuccessMetric
 from stats.plan_price import fitting_end, price_of_peeking
@@ -309,9 +310,44 @@ def test_the_fields_start_from_an_experiment(
     assert page.number_input(key="baseline").value == 2.0
     assert page.number_input(key="effect").value == 5.0
     assert "unsubscribes is not worse by 5%" in words(shown(page))
+    assert page.number_input(key="end").value == pytest.approx((ship.end - ship.start).days)
     page.selectbox(key="experiment").set_value("new_search").run()
     assert page.number_input(key="treatments").value == 2.0
     assert not page.exception
+
+
+def test_the_fields_start_from_a_metric_alone(
+    open_page: Open, write: Callable[..., Path], made: dict[str, Snapshot]
+) -> None:
+    root = write(*made.values())
+    page = open_page(root, "sample-size")
+    assert "revenue" in page.selectbox(key="known_metric").options
+    page.selectbox(key="known_metric").set_value("revenue").run()
+    assert not page.exception
+    means = [arms[0].mean for each in made.values() for m in each.metrics if m.metric == "revenue" for arms in [m.arms]]
+    assert any(page.number_input(key="mean").value == pytest.approx(mean, rel=1e-5) for mean in means if mean)
+    assert page.segmented_control(key="goal").value == "Find a change"
+
+
+def test_a_plan_that_gives_up_costs_what_the_core_says(open_page: Open, shown: Shown, tmp_path: Path) -> None:
+    asked = {"design": "Up to a planned end (group-sequential)", "end": "28", "looks": "7, 14, 21"}
+    plain = total(shown(open_page(tmp_path, "sample-size", **asked)))
+    giving_up = shown(open_page(tmp_path, "sample-size", **asked, futility="Evenly (Pocock type)"))
+    plan = Plan(
+        minimum_effect=0.05,
+        success=(SuccessMetric(name="rate"),),
+        design=Design.GROUP_SEQUENTIAL,
+        end=28.0,
+        looks=(7.0, 14.0, 21.0),
+        futility=Spending(family="lan_demets_pocock"),
+    )
+    assert total(giving_up) == size_plan(plan, {"rate": Baseline.of_proportion(0.1)}).units > plain
+
+
+def total(html: str) -> int:
+    found = re.search(r'data-field="total" data-value="(\d+)"', html)
+    assert found is not None
+    return int(found[1])
 
 
 def test_the_address_outranks_the_experiment(
