@@ -8,12 +8,17 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
+from app.commands.session import opened_warehouse
 from app.supervision import end_with_parent, repeat
 from pipelines.access.actors import part
-from pipelines.config import Workspace, find_workspace
+from pipelines.access.roles import Action
+from pipelines.config import Settings, Workspace, find_workspace
+from pipelines.store.changes import audited
 
-EVERY_SECONDS = {"schedule": 20.0}
+_LOG = logging.getLogger(__name__)
+EVERY_SECONDS = {"schedule": 20.0, "inbox": 5.0, "rollouts": 300.0}
 """The parts, and how often each looks for work."""
 
 
@@ -25,6 +30,52 @@ def deliver_due(workspace: Workspace) -> None:
     run_due(workspace, load_definitions(workspace.root), actor=part("schedule"), now=datetime.now(UTC))
 
 
+def load_inbox(workspace: Workspace) -> None:
+    """Load what lies in the inbox, as `rampwise ingest --inbox` does; nothing is opened where nothing is ready."""
+    from pipelines.definitions.loader import load_definitions
+    from pipelines.definitions.mappings.catalog import find_mappings
+    from pipelines.ingest.contract import contract_of
+    from pipelines.ingest.inbox import ingest_inbox, waiting_files
+
+    ready, _ = waiting_files(workspace.inbox)
+    if not ready:
+        return
+    settings = Settings.load(workspace)
+    summary = ingest_inbox(
+        workspace.inbox,
+        workspace.landed,
+        partial(opened_warehouse, workspace),
+        contract=contract_of(load_definitions(workspace.root), settings),
+        mappings={name: found.mapping for name, found in find_mappings(workspace.root).items()},
+        wait_seconds=settings.wait_seconds,
+    )
+    for table, files in summary.loaded.items():
+        _LOG.info("%s: %d files loaded from the inbox", table, len(files))
+        with audited(workspace.state_path, part("inbox"), Action.INGEST, table) as details:
+            details.update({"files": len(files), "accepted": sum(file.accepted for file in files)})
+    for file in summary.refused:
+        _LOG.warning("Refused, now in %s: %s", workspace.inbox / "refused", file.error)
+
+
+def judge_rollouts(workspace: Workspace) -> None:
+    """Judge the rollouts that are under way."""
+    from pipelines.definitions.loader import load_definitions
+    from pipelines.rollouts.tick import tick_all
+
+    if not workspace.state_path.exists():
+        return
+    _, problems = tick_all(
+        workspace,
+        load_definitions(workspace.root),
+        None,
+        opener=partial(opened_warehouse, workspace, read_only=True),
+        actor=part("rollouts"),
+        now=datetime.now(UTC),
+    )
+    for name, problem in problems.items():
+        _LOG.warning("%s was not judged: %s", name, problem)
+
+
 def main() -> None:
     """Work until SIGTERM; a round that has begun is finished first."""
     name, stop = sys.argv[1], threading.Event()
@@ -33,7 +84,11 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     end_with_parent()
     workspace = find_workspace()
-    work: dict[str, Callable[[Workspace], None]] = {"schedule": deliver_due}
+    work: dict[str, Callable[[Workspace], None]] = {
+        "schedule": deliver_due,
+        "inbox": load_inbox,
+        "rollouts": judge_rollouts,
+    }
     repeat(workspace, name, lambda: work[name](workspace), every=EVERY_SECONDS[name], stop=stop)
 
 

@@ -42,7 +42,7 @@ def dashboard(context: typer.Context, port: Port = None, address: Address = None
 
 
 def serve(context: typer.Context, port: Port = None, address: Address = None) -> None:
-    """Run the dashboard and the report schedules side by side, until Ctrl-C or SIGTERM.
+    """Run the dashboard, the inbox, the report schedules and the rollouts side by side, until Ctrl-C or SIGTERM.
 
     Each is a process of its own; one that ends is started again, after a pause that grows. `/healthz` on the
     dashboard's port answers 200 while all of them work, and 503 with the names of those that do not.

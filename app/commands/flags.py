@@ -31,11 +31,14 @@ def publish(context: typer.Context, output: Output = OutputFormat.TEXT) -> None:
     from pipelines.access.roles import Action
     from pipelines.rollouts.control import publish_flags
     from pipelines.rollouts.log import RolloutLog
+    from pipelines.store.changes import audited
 
     workspace = session(context).workspace
-    local_actor().require(Action.PUBLISH_FLAGS)
-    with RolloutLog(workspace.state_path) as log:
-        done = publish_flags(workspace, log)
+    with audited(workspace.state_path, local_actor(), Action.PUBLISH_FLAGS, "flags.json") as details:
+        with RolloutLog(workspace.state_path) as log:
+            done = publish_flags(workspace, log)
+        if done is not None and done.changed:
+            details["revision"] = done.revision
     if output is OutputFormat.JSON:
         emit_json({"published": done is not None and done.changed, "revision": None if done is None else done.revision})
     elif done is None:

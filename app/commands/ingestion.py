@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, TypeAlias, overload
@@ -13,7 +13,7 @@ from app.commands.session import FAILED, Output, OutputFormat, emit, emit_json, 
 
 if TYPE_CHECKING:
     from pipelines.config import Workspace
-    from pipelines.definitions.mappings.mapping import Mapping
+    from pipelines.definitions.mappings.mapping import Mapping as Definition
     from pipelines.ingest import IngestSummary
     from pipelines.ingest.columns import Column
     from pipelines.ingest.contract import Contract
@@ -49,8 +49,8 @@ def from_inbox(
     """Load exposures and events from Parquet, CSV and JSONL files.
 
     With --inbox: every complete file of inbox/exposures, inbox/events and inbox/identities, each in a transaction of
-    its own; a folder below names the source, as in inbox/events/web. Files move to landed/; what is refused whole
-    moves to inbox/refused with its reason. Exit code 1 if a file was refused.
+    its own; a folder below names the source, as in inbox/events/web, or a mapping, as in inbox/events/segment. Files
+    move to landed/; what is refused whole moves to inbox/refused with its reason. Exit code 1 if a file was refused.
     """
     if context.invoked_subcommand is not None:
         if inbox:
@@ -59,6 +59,7 @@ def from_inbox(
     if not inbox:
         raise typer.BadParameter("Say what to load: exposures FILE..., events FILE..., or --inbox.")
     from pipelines.config import Settings
+    from pipelines.definitions.mappings.catalog import find_mappings
     from pipelines.ingest import IngestSummary
     from pipelines.ingest.inbox import ingest_inbox
 
@@ -68,8 +69,12 @@ def from_inbox(
         workspace.landed,
         partial(opened_warehouse, workspace),
         contract=_contract(workspace),
+        mappings={name: found.mapping for name, found in find_mappings(workspace.root).items()},
         wait_seconds=Settings.load(workspace).wait_seconds,
         progress=say,
+    )
+    _record(
+        workspace, {table: IngestSummary(table=table, files=tuple(files)) for table, files in summary.loaded.items()}
     )
     if output is OutputFormat.JSON:
         emit_json(summary.as_dict())
@@ -113,7 +118,7 @@ def exposures(
     contract = _contract(workspace)
     with _leased(workspace), opened_warehouse(workspace) as warehouse:
         load = partial(ingest_exposures, warehouse, files, known=contract.variants, contract=contract, mapping=found)
-        _report(partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
+        _report(workspace, partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
 
 
 @group.command()
@@ -142,7 +147,7 @@ def events(
     contract = _contract(workspace)
     with _leased(workspace), opened_warehouse(workspace) as warehouse:
         load = partial(ingest_events, warehouse, files, contract=contract, mapping=found)
-        _report(partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
+        _report(workspace, partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
 
 
 @group.command()
@@ -167,7 +172,7 @@ def identities(
     contract = _contract(workspace)
     with _leased(workspace), opened_warehouse(workspace) as warehouse:
         load = partial(ingest_identities, warehouse, files, contract=contract)
-        _report(partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
+        _report(workspace, partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
 
 
 @group.command()
@@ -193,7 +198,7 @@ def moments(
     contract = _contract(workspace)
     with _leased(workspace), opened_warehouse(workspace) as warehouse:
         load = partial(ingest_moments, warehouse, files, known=contract.variants, contract=contract)
-        _report(partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
+        _report(workspace, partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
 
 
 @group.command()
@@ -221,7 +226,8 @@ def mixed(
         )
         events_of = partial(ingest_events, warehouse, files, contract=contract, mapping=found)
         loads = [*([exposures_of] if found.exposures else []), *([events_of] if found.events else [])]
-        _report_all([partial(load, source=source, landed=workspace.landed, progress=say) for load in loads], output)
+        ready = [partial(load, source=source, landed=workspace.landed, progress=say) for load in loads]
+        _report_all(workspace, ready, output)
 
 
 def _contract(workspace: Workspace) -> Contract:
@@ -258,10 +264,10 @@ def parse_columns(pairs: list[str] | None, known: Sequence[Column]) -> dict[str,
 
 
 @overload
-def _mapping(workspace: Workspace, name: str, columns: list[str] | None) -> Mapping: ...
+def _mapping(workspace: Workspace, name: str, columns: list[str] | None) -> Definition: ...
 @overload
-def _mapping(workspace: Workspace, name: str | None, columns: list[str] | None) -> Mapping | None: ...
-def _mapping(workspace: Workspace, name: str | None, columns: list[str] | None) -> Mapping | None:
+def _mapping(workspace: Workspace, name: str | None, columns: list[str] | None) -> Definition | None: ...
+def _mapping(workspace: Workspace, name: str | None, columns: list[str] | None) -> Definition | None:
     if name is None:
         return None
     if columns:
@@ -271,28 +277,45 @@ def _mapping(workspace: Workspace, name: str | None, columns: list[str] | None) 
     return load_mapping(workspace.root, name)
 
 
-def _report(ingest: Callable[[], IngestSummary], output: OutputFormat) -> None:
+def _report(workspace: Workspace, ingest: Callable[[], IngestSummary], output: OutputFormat) -> None:
     """Load, and print what was loaded, also where some of the files could not be."""
-    _print([_loaded(ingest, output)], output)
+    _print([_loaded(workspace, ingest, output)], output)
 
 
-def _report_all(loads: Sequence[Callable[[], IngestSummary]], output: OutputFormat) -> None:
+def _report_all(workspace: Workspace, loads: Sequence[Callable[[], IngestSummary]], output: OutputFormat) -> None:
     """Load in turn; as JSON, one array of results."""
-    _print([_loaded(load, output) for load in loads], output, several=True)
+    _print([_loaded(workspace, load, output) for load in loads], output, several=True)
 
 
-def _loaded(ingest: Callable[[], IngestSummary], output: OutputFormat) -> IngestSummary:
+def _loaded(workspace: Workspace, ingest: Callable[[], IngestSummary], output: OutputFormat) -> IngestSummary:
     from pipelines.ingest.errors import ColumnError, IngestFailedError
 
     try:
-        return ingest()
+        summary = ingest()
     except IngestFailedError as error:
+        _record(workspace, {error.summary.table: error.summary})
         _print([error.summary], output)
         _advise([failure.column for failure in error.failures if isinstance(failure, ColumnError)])
         raise
     except ColumnError as error:
         _advise([error.column])
         raise
+    _record(workspace, {summary.table: summary})
+    return summary
+
+
+def _record(workspace: Workspace, loaded: Mapping[str, IngestSummary]) -> None:
+    """What was loaded goes into the audit log; nothing where nothing was."""
+    from pipelines.access.actors import local_actor
+    from pipelines.access.roles import Action
+    from pipelines.store.changes import audited
+
+    for table, summary in loaded.items():
+        with audited(workspace.state_path, local_actor(), Action.INGEST, table) as details:
+            if summary.accepted or summary.rejected:
+                details.update(
+                    {name: getattr(summary, name) for name in ("read", "accepted", "duplicates", "rejected")}
+                )
 
 
 def _print(summaries: Sequence[IngestSummary], output: OutputFormat, *, several: bool = False) -> None:

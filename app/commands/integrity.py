@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.commands.session import FAILED, Output, OutputFormat, emit, emit_json, opened_warehouse, say, session
+
+if TYPE_CHECKING:
+    from pipelines.config import Workspace
 
 
 def fsck(context: typer.Context, output: Output = OutputFormat.TEXT) -> None:
@@ -42,6 +45,16 @@ def fsck(context: typer.Context, output: Output = OutputFormat.TEXT) -> None:
         raise typer.Exit(FAILED)
 
 
+def _record(workspace: Workspace, subject: str, done: dict[str, object]) -> None:
+    """A repair stands in the audit log."""
+    from pipelines.access.actors import local_actor
+    from pipelines.access.roles import Action
+    from pipelines.store.changes import audited
+
+    with audited(workspace.state_path, local_actor(), Action.MAINTAIN, subject) as details:
+        details.update(done)
+
+
 def rebuild(
     context: typer.Context,
     *,
@@ -70,6 +83,7 @@ def rebuild(
     settings = Settings.load(workspace)
     if state:
         saved = salvage(workspace.state_path)
+        _record(workspace, "data/state.sqlite", {"rows": sum(saved.rows.values()), "aside": saved.aside.name})
         if output is OutputFormat.JSON:
             emit_json(saved.as_dict())
         else:
@@ -90,6 +104,7 @@ def rebuild(
         wait_seconds=settings.wait_seconds,
         progress=say,
     )
+    _record(workspace, "data/warehouse.duckdb", {"batches": done.batches, "left_out": len(done.left_out)})
     if output is OutputFormat.JSON:
         found = {"batches": done.batches, "rows": done.rows, "left_out": list(done.left_out)}
         emit_json({**found, "aside": None if done.aside is None else str(done.aside)})

@@ -27,14 +27,19 @@ def render(
 ) -> None:
     """Write the latest snapshot as one self-contained HTML file; print the file's path."""
     from app.commands.analysis import latest
+    from pipelines.access.actors import local_actor
+    from pipelines.access.roles import Action
     from pipelines.reports.files import write_whole
     from pipelines.reports.render import render_html
+    from pipelines.store.changes import audited
 
     workspace = session(context).workspace
     snapshot = latest(workspace, experiment)
     target = out or workspace.outbox / f"{experiment}.html"
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(target, render_html(snapshot, rendered_at=datetime.now(UTC)))
+    with audited(workspace.state_path, local_actor(), Action.RENDER_REPORT, experiment) as details:
+        write_whole(target, render_html(snapshot, rendered_at=datetime.now(UTC)))
+        details.update({"snapshot_id": snapshot.snapshot_id, "file": target.name})
     emit(str(target))
 
 

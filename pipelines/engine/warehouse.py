@@ -110,7 +110,7 @@ def open_warehouse(
     if read_only and not path.exists():
         raise WarehouseMissingError(path)
     if not read_only:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path)
     config = configuration(path, memory_limit=memory_limit, threads=threads)
     started = time.monotonic()
     with take_turn(path, exclusive=not read_only, wait_seconds=wait_seconds):
@@ -129,6 +129,13 @@ def open_warehouse(
             connection.close()
 
 
+def _make_folder(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WarehouseUnavailableError(path, str(error)) from error
+
+
 def _create(path: Path, config: Configuration) -> None:
     """Make the file with its tables under another name first: a crash on the way leaves no half of a warehouse."""
     for rest in path.parent.glob(f".{path.name}.*.new*"):  # of those who died while they did this
@@ -140,10 +147,11 @@ def _create(path: Path, config: Configuration) -> None:
         with suppress(FileExistsError):  # another thread was first
             path.hardlink_to(draft)
         sync_folder(path.parent)
-    except duckdb.IOException as error:
+    except (duckdb.IOException, duckdb.TransactionException, OSError) as error:
         raise WarehouseUnavailableError(path, str(error).partition("\n")[0]) from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # what a full or read-only disk keeps is removed by the next to come
+            draft.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
@@ -163,6 +171,8 @@ def _naming_damage(path: Path) -> Iterator[None]:
     except duckdb.Error as error:
         if any(word in str(error) for word in DAMAGE):
             raise WarehouseDamagedError(path, str(error).partition("\n")[0]) from error
+        if any(word in str(error) for word in SYSTEM_PROBLEMS):
+            raise WarehouseUnavailableError(path, str(error).partition("\n")[0]) from error
         raise
 
 

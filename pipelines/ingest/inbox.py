@@ -1,17 +1,19 @@
 """The inbox: files that others drop into a folder, each loaded once, then moved to `landed/` or put aside.
 
-`inbox/<kind>/FILE` holds ids of the source `default`, `inbox/<kind>/SOURCE/FILE` those of the source `SOURCE`.
+`inbox/<kind>/FILE` holds ids of the source `default`, `inbox/<kind>/SOURCE/FILE` those of the source `SOURCE`; where
+`SOURCE` is the name of a mapping, its files are read by it.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipelines.definitions.mappings.mapping import Mapping as Definition
 from pipelines.engine.queries import read_sql
 from pipelines.engine.warehouse import Warehouse, sync_folder
 from pipelines.ingest.chunks import KINDS, Kind
@@ -110,6 +112,7 @@ def ingest_inbox(
     open_for_writing: Callable[[], AbstractContextManager[Warehouse]],
     *,
     contract: Contract,
+    mappings: Mapping[str, Definition] | None = None,
     settle_seconds: float = SETTLE_SECONDS,
     wait_seconds: float = 10,
     progress: Progress | None = None,
@@ -126,6 +129,8 @@ def ingest_inbox(
         Opens the warehouse.
     contract
         What rows and files must keep to.
+    mappings
+        By name: files in a folder of that name are read by it.
     settle_seconds
         A file that was changed within so many seconds is left for the next time.
     wait_seconds
@@ -146,7 +151,13 @@ def ingest_inbox(
         summary.left.extend(left)
         for each in ready:
             order = Order(
-                kind=each.kind, source=each.source, columns={}, contract=contract, landed=landed, progress=progress
+                kind=each.kind,
+                source=each.source,
+                columns={},
+                contract=contract,
+                landed=landed,
+                mapping=(mappings or {}).get(each.source),
+                progress=progress,
             )
             source = Source(label=str(each.path), content=each.path)
             try:

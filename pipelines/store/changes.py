@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from pipelines.access.roles import Action, Actor
 from pipelines.store import anchor, audit
+from pipelines.store.database import open_database
 
 
 class Recorder:
@@ -51,3 +52,30 @@ def changing(connection: sqlite3.Connection, database: Path) -> Iterator[Recorde
     connection.execute("COMMIT")
     if recorder.head is not None:
         anchor.advance(database, recorder.head)
+
+
+@contextmanager
+def audited(database: Path, actor: Actor, action: Action, subject: str = "") -> Iterator[dict[str, object]]:
+    """A change that is made elsewhere (in the warehouse, in files): allowed first, and in the audit log afterwards.
+
+    Parameters
+    ----------
+    database
+        The state database.
+
+    Yields
+    ------
+    dict
+        What the block puts into it stands in the row; while it is empty nothing was changed, and no row is added.
+
+    Raises
+    ------
+    NotAllowedError
+        If the actor may not; before the block begins.
+    """
+    actor.require(action, subject)
+    details: dict[str, object] = {}
+    yield details
+    if details:
+        with closing(open_database(database)) as connection, changing(connection, database) as record:
+            record(actor, action, subject, details)

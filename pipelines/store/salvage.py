@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 
 from pipelines.store.database import StateError, open_database
@@ -70,13 +72,29 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str) ->
     """Copy rows until one cannot be read; how many, and whether these were all. Table names are our own layout's."""
     names = [str(row[1]) for row in target.execute(f"PRAGMA table_info({table})")]
     places = ", ".join("?" * len(names))
-    saved = 0
+    saved, whole = 0, True
     try:
         rows = source.execute(f"SELECT {', '.join(names)} FROM {table}")  # noqa: S608 - names of our own layout
         while (row := rows.fetchone()) is not None:
+            if not _sound(names, row):
+                whole = False
+                continue
             with suppress(sqlite3.IntegrityError):  # a damaged page may repeat a row, or lack a value
                 target.execute(f"INSERT INTO {table} VALUES ({places})", row)  # noqa: S608 - as above
                 saved += 1
     except sqlite3.DatabaseError:
         return saved, False
-    return saved, True
+    return saved, whole
+
+
+def _sound(names: Sequence[str], row: Sequence[object]) -> bool:
+    """Whether a row can be one of ours: a damaged page may still give rows, with zeros or nonsense in their cells."""
+    for name, value in zip(names, row, strict=True):
+        if isinstance(value, bytes) or (isinstance(value, str) and "\0" in value):
+            return False
+        if value is not None and (name in ("at", "slot") or name.endswith("_at")):
+            try:
+                datetime.fromisoformat(str(value))
+            except ValueError:
+                return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from pipelines.engine.warehouse import open_warehouse
 from pipelines.ingest.checking import check_landed, check_warehouse
 
 HERE = Path(__file__).parent
+SNAPSHOTS = HERE.parent / "pipelines" / "conftest.py"
 OFF, COUNT, KILL, TORN, FAIL, FAIL_ON = range(6)
 CONTENT = {
     "exposures": "SELECT * EXCLUDE ingested_at FROM exposures ORDER BY ALL",
@@ -131,3 +133,15 @@ class Faults:
 @pytest.fixture(scope="session")
 def faults() -> type[Faults]:
     return Faults
+
+
+@pytest.fixture(scope="session")
+def samples() -> type:
+    """Makers of snapshots: `samples.snapshot(title="...")`."""
+    spec = importlib.util.spec_from_file_location("snapshots_to_show", SNAPSHOTS)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: type = module.Samples
+    return found

@@ -62,6 +62,19 @@ def children(pid: int) -> dict[str, int]:
     return found
 
 
+def drop(team: Path) -> None:
+    """A bad and a good file, and one that is still being written, in the inbox; old enough to be taken."""
+    folder = team / "inbox" / "events"
+    good = {"unit_id": "u1", "event": "buy", "occurred_at": datetime.now(UTC).isoformat()}
+    for name, text in (
+        ("a_bad.jsonl", "no json\n" * 50),
+        ("b_good.jsonl", json.dumps(good) + "\n"),
+        (".c.jsonl.part", json.dumps(good)[:20]),
+    ):
+        (folder / name).write_text(text, encoding="utf-8")
+        os.utime(folder / name, (time.time() - 60, time.time() - 60))
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 def test_a_part_that_is_killed_comes_back_and_sigterm_stops_all(team):
     port = free_port()
@@ -74,7 +87,15 @@ def test_a_part_that_is_killed_comes_back_and_sigterm_stops_all(team):
     )
     try:
         wait_until(lambda: health(port)[0] == 200 or process.poll() is not None)
-        assert health(port)[1].items() >= {"dashboard": "ok", "results": "ok", "schedule": "ok"}.items()
+        names = ("dashboard", "results", "schedule", "inbox", "rollouts")
+        assert health(port)[1].items() >= dict.fromkeys(names, "ok").items()
+        drop(team)
+        wait_until(lambda: not list((team / "inbox" / "events").rglob("*.jsonl")))
+        assert (
+            len(list((team / "landed" / "events").glob("*.jsonl"))) == 1
+        )  # and the bad one is put aside, with its reason
+        assert len(list((team / "inbox" / "refused" / "events").glob("*.reason.json"))) == 1
+        assert health(port)[1]["inbox"] == "ok"
         before = children(process.pid)
         os.kill(before["schedule"], signal.SIGKILL)
         wait_until(lambda: children(process.pid).get("schedule", before["schedule"]) != before["schedule"])
@@ -98,7 +119,7 @@ def test_parts_do_not_outlive_a_serve_that_was_killed(team):
         stderr=subprocess.DEVNULL,
         env={**os.environ, "HOME": str(team)},
     )
-    wait_until(lambda: len(children(process.pid)) >= 2)
+    wait_until(lambda: len(children(process.pid)) >= 4)
     time.sleep(3)  # until they watch
     parts = children(process.pid)
     process.kill()

@@ -15,6 +15,7 @@ from pipelines.config import create_workspace
 from pipelines.definitions.loader import Definitions
 from pipelines.schedule import run_due
 from pipelines.store.audit_check import read_audit
+from pipelines.store.changes import audited
 from pipelines.store.state import State
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -131,3 +132,35 @@ def test_a_part_that_works_by_itself_may_send_and_ingest_but_not_repair() -> Non
     assert schedule.may(Action.SEND_REPORT)
     assert schedule.may(Action.INGEST)
     assert not schedule.may(Action.MAINTAIN)
+
+
+@pytest.mark.parametrize("action", [Action.INGEST, Action.MAINTAIN, Action.RENDER_REPORT, Action.PUBLISH_FLAGS])
+@pytest.mark.parametrize("role", [*Role, None])
+def test_a_change_made_elsewhere_asks_the_table_first_and_is_logged_after(
+    role: Role | None, action: Action, tmp_path: Path
+) -> None:
+    workspace, done = create_workspace(tmp_path / "team"), []
+    actor = Actor(name="user:ana@example.org", role=role)
+
+    def change() -> None:
+        with audited(workspace.state_path, actor, action, "events") as details:
+            done.append(action)
+            details["rows"] = 3
+
+    if allowed(role, action):
+        change()
+    else:
+        with pytest.raises(NotAllowedError):
+            change()
+    assert bool(done) == allowed(role, action)
+    rows = read_audit(workspace.state_path, actor=local_actor()) if workspace.state_path.exists() else ()
+    assert [(row.action, row.details) for row in rows] == ([(action.value, '{"rows":3}')] if done else [])
+
+
+def test_a_change_that_failed_or_changed_nothing_is_not_logged(tmp_path: Path) -> None:
+    path = create_workspace(tmp_path / "team").state_path
+    with audited(path, local_actor(), Action.INGEST, "events"):
+        pass
+    with pytest.raises(ZeroDivisionError), audited(path, local_actor(), Action.INGEST) as details:
+        details["rows"] = 1 // 0
+    assert not path.exists()

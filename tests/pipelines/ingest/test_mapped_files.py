@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +16,13 @@ from hypothesis import strategies as st
 
 from pipelines.definitions.mappings.catalog import find_mappings, load_mapping
 from pipelines.definitions.mappings.mapping import Mapping
+from pipelines.engine.warehouse import open_warehouse
 from pipelines.ingest import ingest_events, ingest_exposures
 from pipelines.ingest.contract import Contract
 from pipelines.ingest.errors import ColumnError, MappingSectionError
+from pipelines.ingest.inbox import ingest_inbox
 from pipelines.ingest.journal import Journal
+from pipelines.ingest.rebuild import rebuild
 
 FILES = Path(__file__).with_name("mapped_files")
 ANY_SHARE = Contract(most_rejected=1)
@@ -364,3 +368,38 @@ def test_whatever_the_lines_hold_every_row_is_accounted_for(warehouse, tmp_path,
     ):
         assert summary.read == summary.accepted + summary.duplicates + summary.rejected
         assert summary.read + summary.files[0].passed_over >= 1
+
+
+def test_a_folder_of_the_inbox_with_the_name_of_a_mapping_is_read_by_it_and_rebuilt_by_it(tmp_path: Path) -> None:
+    root = tmp_path / "w"
+    source = FILES / "segment.jsonl"
+    for kind in ("exposures", "events"):
+        folder = root / "inbox" / kind / "segment"
+        folder.mkdir(parents=True)
+        (folder / "export.jsonl").write_bytes(source.read_bytes())
+        os.utime(folder / "export.jsonl", (1_700_000_000,) * 2)
+    path = root / "data" / "warehouse.duckdb"
+    mappings = {name: found.mapping for name, found in find_mappings(None).items()}
+    contract = Contract(variants=KNOWN, most_rejected=1)
+    done = ingest_inbox(
+        root / "inbox",
+        root / "landed",
+        lambda: open_warehouse(path),
+        contract=contract,
+        mappings=mappings,
+        settle_seconds=0,
+    )
+    assert done.refused == []
+    before = everything(path)
+    assert before["events"]
+    assert before["exposures"]
+    rebuild(path, root / "landed", open_warehouse)
+    assert everything(path) == before
+
+
+def everything(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    with open_warehouse(path) as warehouse:
+        return {
+            table: warehouse.connection.execute(f"SELECT * FROM {table} ORDER BY ALL").fetchall()
+            for table in ("exposures", "events", "rejected")
+        }
