@@ -22,6 +22,7 @@ from app.commands import (
     dashboards,
     definitions,
     demos,
+    deployments,
     diagnosis,
     flags,
     ingestion,
@@ -99,6 +100,7 @@ cli.add_typer(presets.group, name="metrics")
 cli.add_typer(reports.group, name="report")
 cli.add_typer(rollouts.group, name="rollout")
 cli.add_typer(flags.group, name="flags")
+cli.add_typer(deployments.group, name="deploy")
 cli.add_typer(auditing.group, name="audit")
 
 

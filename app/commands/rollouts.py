@@ -142,6 +142,7 @@ def explain(context: typer.Context, name: Name, output: Output = OutputFormat.TE
     from pipelines.definitions.loader import load_definitions
     from pipelines.rollouts.control import frozen
     from pipelines.rollouts.decide import explain as ask
+    from pipelines.rollouts.deployments import marks
     from pipelines.rollouts.log import RolloutLog
     from pipelines.rollouts.tick import read_evidence
 
@@ -160,6 +161,7 @@ def explain(context: typer.Context, name: Name, output: Output = OutputFormat.TE
         definitions.metrics,
         opener=lambda: opened_warehouse(workspace, read_only=True),
         now=datetime.now(UTC),
+        deployed=marks(workspace.state_path, name),
     )
     found = ask(frozen(state), state, evidence)
     if output is OutputFormat.JSON:

@@ -17,6 +17,7 @@ from pipelines.engine.warehouse import Warehouse
 from pipelines.errors import PipelineError
 from pipelines.rollouts.control import controlling, flags_folder, frozen, publish_flags
 from pipelines.rollouts.decide import decide
+from pipelines.rollouts.deployments import Mark, marks
 from pipelines.rollouts.evidence import Evidence
 from pipelines.rollouts.flags.document import FlagFileError
 from pipelines.rollouts.flags.killing import killed_run
@@ -25,6 +26,7 @@ from pipelines.rollouts.lifecycle import Happening, Line, Phase, RolloutState
 from pipelines.rollouts.log import RolloutLog
 from pipelines.rollouts.observe import read_randomised
 from pipelines.rollouts.situation import Decision
+from pipelines.rollouts.unrandomised import read_unrandomised
 from pipelines.rollouts.verdicts import write_verdict
 
 Opener = Callable[[], AbstractContextManager[Warehouse]]
@@ -112,7 +114,15 @@ def tick(
         killed = _killed_outside(workspace, rollout, before)
         evidence = Evidence(at=now)
         if not killed and before.phase not in _BLIND:
-            evidence = read_evidence(rollout, before, log.lines(name), definitions.metrics, opener=opener, now=now)
+            evidence = read_evidence(
+                rollout,
+                before,
+                log.lines(name),
+                definitions.metrics,
+                opener=opener,
+                now=now,
+                deployed=marks(workspace.state_path, name),
+            )
         state, said = before, list[Happening]()
         decision = Decision(happening=None, code="", reason="")
         for _ in range(_MOST_LINES):
@@ -211,6 +221,7 @@ def read_evidence(
     *,
     opener: Opener,
     now: datetime,
+    deployed: Sequence[Mark] = (),
 ) -> Evidence:
     """What the data say at a moment (aware); what keeps them from being read is evidence, too."""
     run = run_lines(lines)
@@ -234,7 +245,10 @@ def read_evidence(
                     now=until,
                 )
                 return replace(found, at=now)
-            raise PipelineError(f"a {rollout.strategy} rollout is not read yet")
+            found = read_unrandomised(
+                warehouse, rollout, deployed, since=state.run_since or now, metrics=metrics, now=until
+            )
+            return replace(found, at=now)
     except PipelineError as error:
         return Evidence(at=now, readable=False, problem=str(error))
 
