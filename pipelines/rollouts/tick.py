@@ -123,28 +123,7 @@ def tick(
                 now=now,
                 deployed=marks(workspace.state_path, name),
             )
-        state, said = before, list[Happening]()
-        decision = Decision(happening=None, code="", reason="")
-        for _ in range(_MOST_LINES):
-            found = decide(rollout, state, evidence, killed=killed)
-            if said and (found.happening is None or not _follows(found.happening, said[-1])):
-                break
-            decision = found
-            if decision.happening is None:
-                break
-            state = log.add(
-                state,
-                decision.happening,
-                actor=actor,
-                at=max(now, state.last_at),
-                code=decision.code,
-                reason=decision.reason,
-                details=decision.details,
-            )
-            said.append(decision.happening)
-            killed = False
-            if decision.happening in (Happening.ROLL_BACK, Happening.COMPLETE):
-                publish_flags(workspace, log)
+        state, decision, said = _act(workspace, log, rollout, before, evidence, killed=killed, actor=actor, now=now)
         publish_flags(workspace, log)
         log.keep_reading(
             name,
@@ -162,6 +141,43 @@ def tick(
         done = Tick(before=before, after=state, evidence=evidence, decision=decision, said=tuple(said))
         write_verdict(flags_folder(workspace), rollout, state, said=done.said, code=state.code, evidence=evidence)
         return done
+
+
+def _act(
+    workspace: Workspace,
+    log: RolloutLog,
+    rollout: Rollout,
+    state: RolloutState,
+    evidence: Evidence,
+    *,
+    killed: bool,
+    actor: Actor,
+    now: datetime,
+) -> tuple[RolloutState, Decision, list[Happening]]:
+    """Say what was decided, and what follows from it at once; the state after that."""
+    said: list[Happening] = []
+    decision = Decision(happening=None, code="", reason="")
+    for _ in range(_MOST_LINES):
+        found = decide(rollout, state, evidence, killed=killed)
+        if said and (found.happening is None or not _follows(found.happening, said[-1])):
+            break
+        decision = found
+        if decision.happening is None:
+            break
+        state = log.add(
+            state,
+            decision.happening,
+            actor=actor,
+            at=max(now, state.last_at),
+            code=decision.code,
+            reason=decision.reason,
+            details=decision.details,
+        )
+        said.append(decision.happening)
+        killed = False
+        if decision.happening in (Happening.ROLL_BACK, Happening.COMPLETE):
+            publish_flags(workspace, log)
+    return state, decision, said
 
 
 def tick_all(
