@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.commands import conducting
+from app.commands import advising, conducting
 from app.commands.session import (
     WRONG_USAGE,
     Output,
@@ -226,5 +226,7 @@ for command in (
     conducting.resume,
     conducting.advance,
     conducting.kill,
+    advising.simulate,
+    advising.advise,
 ):
     group.command()(command)
