@@ -8,7 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.views import calculator, experiment, experiments, gate
+from app.views import calculator, experiment, experiments, flags, gate, releases
 from app.views.panel import panel
 from pipelines.config import WorkspaceError
 from pipelines.errors import PipelineError
@@ -44,7 +44,16 @@ def run() -> None:
     list_page = st.Page(show_experiments, title="Experiments", url_path="experiments", default=True)
     experiment_page = st.Page(show_experiment, title="Experiment", url_path="experiment")
     calculator_page = st.Page(show_calculator, title="Sample size", url_path="sample-size")
-    page = st.navigation({"Results": [list_page, experiment_page], "Planning": [calculator_page]})
+    release_page = st.Page(lambda: _guarded(releases.show), title="Releases", url_path="releases")
+    flags_page = st.Page(lambda: _guarded(flags.show), title="Flags", url_path="flags")
+    advisor_page = st.Page(lambda: _guarded(flags.show_advisor), title="Strategy advisor", url_path="advisor")
+    page = st.navigation(
+        {
+            "Results": [list_page, experiment_page],
+            "Planning": [calculator_page],
+            "Releases": [release_page, flags_page, advisor_page],
+        }
+    )
     st.set_page_config(page_title=f"{page.title} · rampwise")
     gate.show_who()
     page.run()

@@ -23,9 +23,9 @@ def show_timelines(snapshot: Snapshot) -> None:
     if progress_text(snapshot):
         st.caption(progress_text(snapshot))
     for position, (title, specification, caption) in enumerate(specifications):
-        st.markdown(f"**{_plain(title)}**")
+        st.markdown(f"**{plain(title)}**")
         st.vega_lite_chart(specification, width="stretch", key=f"timeline_{snapshot.snapshot_id}_{position}")
-        st.caption(_plain(caption))
+        st.caption(plain(caption))
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -90,6 +90,6 @@ def specification(chart: Timeline) -> dict[str, Any]:
     return made
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """A text without meaning to Markdown."""
     return "".join(f"\\{letter}" if letter in "\\`*_{}[]()#+-.!$<>|~:" else letter for letter in text)

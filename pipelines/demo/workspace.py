@@ -20,6 +20,7 @@ from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.loader import Definitions, load_definitions
 from pipelines.definitions.schemas import write_schemas
 from pipelines.demo.files import FLAWED_EVENTS, FLAWED_EXPOSURES, flawed_rows, with_duplicates, write_log
+from pipelines.demo.releases import run_releases
 from pipelines.demo.shop import generate
 from pipelines.demo.truths import FILE, ExperimentTruth, read_truths, truths_text
 from pipelines.engine.warehouse import open_warehouse
@@ -102,6 +103,8 @@ def build_demo(root: Path, *, now: datetime, seed: int = SEED, progress: Callabl
         for snapshot in snapshots:
             state.save(snapshot, actor=actor)
     say(f"{len(snapshots)} experiments analysed.")
+    say("Releasing.")
+    run_releases(workspace, definitions, now=now, seed=seed)
 
 
 def _past_looks(definitions: Definitions, *, now: datetime) -> list[tuple[datetime, list[str]]]:
@@ -147,7 +150,9 @@ def write_definitions(workspace: Workspace, truths: dict[str, ExperimentTruth], 
     """Copy the definitions into a workspace; generated experiments get their dates."""
     (workspace.root / FILE).write_text(truths_text(), encoding="utf-8")
     source = files("pipelines.demo") / "definitions"
-    for folder in (workspace.metrics_dir, workspace.experiments_dir, workspace.reports_dir):
+    rollouts = workspace.root / "rollouts"
+    rollouts.mkdir(exist_ok=True)
+    for folder in (workspace.metrics_dir, workspace.experiments_dir, workspace.reports_dir, rollouts):
         for file in sorted((source / folder.name).iterdir(), key=lambda entry: entry.name):
             text = file.read_text(encoding="utf-8")
             truth = truths.get(file.name.removesuffix(".toml"))

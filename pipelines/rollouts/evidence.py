@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from stats.ramp import RampVerdict
 
@@ -78,6 +78,11 @@ class Reading:
         """The same as plain JSON."""
         return asdict(self) | {"verdict": self.verdict.name, "grade": str(self.grade)}
 
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+        """What `as_dict` made JSON of."""
+        return cls(**{**plain, "verdict": RampVerdict[plain["verdict"]], "grade": Grade(plain["grade"])})
+
     @property
     def harmful(self) -> float | None:
         """The most likely harm, a proportion: above 0 is worse."""
@@ -135,6 +140,20 @@ class Evidence:
     expects_control: bool = True
     control_share: float = 0.5
     grade: Grade = Grade.A
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+        """What `as_dict` made JSON of."""
+        moments = {name: datetime.fromisoformat(plain[name]) for name in ("at", "latest") if plain[name] is not None}
+        return cls(
+            **{
+                **plain,
+                "latest": None,
+                **moments,
+                "readings": tuple(Reading.from_dict(each) for each in plain["readings"]),
+                "grade": Grade(plain["grade"]),
+            }
+        )
 
     @property
     def guardrails(self) -> tuple[Reading, ...]:

@@ -200,7 +200,7 @@ def test_the_answers_carry_a_strict_policy_and_healthz_tells_no_names(served: Pa
 
 
 def _others(body: str) -> dict[str, str]:
-    return {name: state for name, state in json.loads(body)["parts"].items() if name == "inbox"}
+    return {name: state for name, state in json.loads(body)["parts"].items() if name in ("inbox", "rollouts")}
 
 
 def test_secrets_are_in_no_file_and_no_log(served: Path) -> None:
