@@ -50,6 +50,8 @@ class Assignments:
         Whether the unit was seen in several variants.
     excluded
         Place among `REASONS` of why the unit is left out; -1 where it is analysed.
+    identified
+        Whether anonymous ids were taken for known ones: rows are then read from `unit_exposures` and `unit_events`.
     others
         The same units under the other policies for units seen in several variants, by policy; empty where none was.
     """
@@ -60,6 +62,7 @@ class Assignments:
     exposed_at: Integers
     several: Booleans
     excluded: npt.NDArray[np.int8]
+    identified: bool = False
     others: Mapping[str, Assignments] = field(default_factory=dict)
 
     @property
@@ -138,6 +141,11 @@ def read_assignments(
         "until": in_utc(min(experiment.end, now)),
         "as_of": None if as_of is None else in_utc(as_of),
     }
+    if experiment.identity is None:
+        warehouse.connection.execute(read_sql("units_as_they_are"))
+    else:
+        identify(warehouse, experiment.identity, until=now, as_of=as_of)
+        warehouse.connection.execute(read_sql("units_identified"))
     warehouse.rows(read_sql("assignment_places"), {"experiment": experiment.name})
     warehouse.rows(read_sql("assignments"), parameters)
     logged = [row["variant"] for row in warehouse.rows(read_sql("logged_variants"))]
@@ -156,7 +164,9 @@ def read_assignments(
         exposed_at=np.asarray(table["exposed_at"].to_numpy()).astype("datetime64[us]").astype(np.int64),
         several=several,
         excluded=np.full(len(table), ANALYSED, np.int8),
+        identified=experiment.identity is not None,
     )
+    ambiguous = np.asarray(table["ambiguous"].to_numpy(zero_copy_only=False), np.bool_)
     wanted = POLICIES if several.any() else (chosen,)
     found = {
         each: _with_reasons(
@@ -164,13 +174,16 @@ def read_assignments(
             experiment,
             now=now,
             exclude=each == "exclude",
+            ambiguous=ambiguous,
         )
         for each in wanted
     }
     return replace(found[chosen], others={each: found[each] for each in wanted if each != chosen})
 
 
-def _with_reasons(found: Assignments, experiment: Experiment, *, now: datetime, exclude: bool) -> Assignments:
+def _with_reasons(
+    found: Assignments, experiment: Experiment, *, now: datetime, exclude: bool, ambiguous: Booleans
+) -> Assignments:
     at = found.exposed_at
     for left_out, reason in (
         (found.variant >= found.known, UNKNOWN),
@@ -178,6 +191,7 @@ def _with_reasons(found: Assignments, experiment: Experiment, *, now: datetime, 
         (at >= micros(experiment.end), AFTER),
         (at >= micros(now), FUTURE),
         (found.several & exclude, SEVERAL),
+        (ambiguous, AMBIGUOUS),
     ):
         found = found.without(left_out, reason)
     return found
@@ -202,6 +216,25 @@ def count_exposed(assignments: Assignments) -> Exposed:
 def find_exposed(warehouse: Warehouse, experiment: Experiment, *, now: datetime) -> Exposed:
     """Count the units of one experiment, which makes the temporary table `assignments`."""
     return count_exposed(read_assignments(warehouse, experiment, now=now))
+
+
+def identify(warehouse: Warehouse, policy: str, *, until: datetime, as_of: datetime | None = None) -> None:
+    """Make the temporary table `identified_units`: `anonymous_id`, `unit_id`, `ambiguous`, `known_ids`.
+
+    An exposure's or event's unit is `coalesce(identified_units.unit_id, unit_id)`; an ambiguous one stays itself and
+    is left out of the analysis as `ambiguous_identity`, and its events count for nobody.
+
+    Parameters
+    ----------
+    policy
+        ``"strict"``, ``"first_touch"`` or ``"last_touch"``.
+    until
+        Links at or after this moment (aware) do not count.
+    as_of
+        Only what had been ingested by then (aware) counts; None: all.
+    """
+    limits = {"until": in_utc(until), "as_of": None if as_of is None else in_utc(as_of)}
+    warehouse.rows(read_sql("identified_units"), {"policy": policy, **limits})
 
 
 def in_utc(time: datetime) -> datetime:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pipelines.analysis.assignments import in_utc
+from pipelines.analysis.assignments import identify, in_utc
 from pipelines.definitions.experiments import Experiment
 from pipelines.engine.queries import read_sql
 from pipelines.engine.warehouse import Warehouse
 from pipelines.errors import PipelineError
 from pipelines.store.breakdowns import IdentityRecord
 
+__all__ = ["POLICIES", "NoIdentitiesError", "identify", "identity_record"]
 POLICIES = ("strict", "first_touch", "last_touch")
 
 
@@ -29,24 +30,6 @@ class NoIdentitiesError(PipelineError):
             f"{experiment} maps anonymous units to known ones, and no identities were ingested by the moment of this "
             "analysis. Load them with `rampwise ingest identities FILE`, or take `identity` out of the experiment."
         )
-
-
-def identify(warehouse: Warehouse, policy: str, *, until: datetime, as_of: datetime | None = None) -> None:
-    """Make the temporary table `identified_units`: `anonymous_id`, `unit_id`, `ambiguous`, `known_ids`.
-
-    An exposure's or event's unit is `coalesce(identified_units.unit_id, unit_id)`; an ambiguous one stays itself and
-    is left out of the analysis as `ambiguous_identity`, and its events count for nobody.
-
-    Parameters
-    ----------
-    policy
-        ``"strict"``, ``"first_touch"`` or ``"last_touch"``.
-    until
-        Links at or after this moment (aware) do not count.
-    as_of
-        Only what had been ingested by then (aware) counts; None: all.
-    """
-    warehouse.rows(read_sql("identified_units"), {"policy": policy, **_moments(until, as_of)})
 
 
 def identity_record(

@@ -18,6 +18,7 @@ from pipelines.analysis.frozen import PlanInForce, plan_in_force, plan_record
 from pipelines.analysis.given_moments import read_given_moments
 from pipelines.analysis.health import health_checks
 from pipelines.analysis.history_caps import ends_by_column, history_ends
+from pipelines.analysis.identity import identity_record
 from pipelines.analysis.memory import with_earlier_findings
 from pipelines.analysis.method import method_record
 from pipelines.analysis.reading import read_moments
@@ -93,6 +94,7 @@ def _look(
     experiment = force.experiment
     hashes = _hashes(written, [definitions.metrics[name] for name in written.metric_names])
     metrics = [definitions.metrics[name] for name in experiment.metric_names]
+    identity = identity_record(warehouse, experiment, until=now, as_of=as_of)
     found = _moments(warehouse, definitions, force, metrics, now=now, as_of=as_of)
     exposed = found.exposed
     health = health_checks(experiment, found, metrics, now=now)
@@ -134,6 +136,7 @@ def _look(
         plan_progress=_progress(look, results),
         sensitivity=_sensitivity(look, found, metrics),
         activation=activation_record(experiment, found),
+        identity=identity,
         method=replace(method_record(warehouse, found, as_of=as_of), source=experiment.data),
     )
     return replace(snapshot, snapshot_id=_identity(snapshot))

@@ -66,7 +66,8 @@ def exposure_attributes(
     """
     if not names:
         return {}
-    exposures = ibis.table(EXPOSURE_ROWS, name="exposure_rows").filter(lambda t: t.experiment == experiment)
+    name = "unit_exposures" if assignments.identified else "exposure_rows"
+    exposures = ibis.table(EXPOSURE_ROWS, name=name).filter(lambda t: t.experiment == experiment)
     if batches is not None:
         exposures = exposures.filter(exposures.batch_id.isin(list(batches)))
     units = ibis.table(ASSIGNMENTS, name="assignments")

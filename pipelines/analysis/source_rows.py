@@ -111,11 +111,16 @@ class SourceRows:
 
 
 def source_expression(
-    codes: Sequence[int], filters: Sequence[Condition], distinct_of: str | None, period: Period
+    codes: Sequence[int],
+    filters: Sequence[Condition],
+    distinct_of: str | None,
+    period: Period,
+    *,
+    identified: bool = False,
 ) -> ibis.Table:
     """Events of some names that satisfy all conditions, with the key of their unit; reads `assignments`."""
     units = ibis.table(ASSIGNMENTS, name="assignments")
-    events = ibis.table(EVENT_ROWS, name="event_rows")
+    events = ibis.table(EVENT_ROWS, name="unit_events" if identified else "event_rows")
     events = events.filter(events.event_code.isin(list(codes)) & (events.occurred_at < in_utc(period.until)))
     if period.batches is not None:
         events = events.filter(events.batch_id.isin(list(period.batches)))
@@ -158,7 +163,11 @@ def read_sources(
     known = [key for key in keys if key[0].event in codes]
     for group in _groups(known, codes, rows_of or {}):
         (source, distinct_of), numbers = group[0], [codes[key[0].event] for key in group]
-        table: Any = engine.read(source_expression(sorted(set(numbers)), source.filters, distinct_of, period))
+        table: Any = engine.read(
+            source_expression(
+                sorted(set(numbers)), source.filters, distinct_of, period, identified=assignments.identified
+            )
+        )
         unit = np.asarray(table["unit_key"].to_numpy(), np.int64)
         at = np.asarray(table["at"].to_numpy(), "datetime64[us]").view(np.int64)
         value = np.asarray(table["value"].to_numpy(), np.float64)
