@@ -1,0 +1,7 @@
+-- count: views after first exposure.
+-- Grain: one row per unit. Reads: oracle_units, given_events. Parameters: $end.
+SELECT u.unit_id, u.variant, u.at, count(e.unit_id)::DOUBLE AS x
+FROM oracle_units AS u
+LEFT JOIN given_events AS e
+    ON e.unit_id = u.unit_id AND e.event = 'view' AND e.occurred_at < $end AND e.occurred_at >= u.at
+GROUP BY ALL
