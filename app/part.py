@@ -59,14 +59,20 @@ def load_inbox(workspace: Workspace) -> None:
 
 def judge_rollouts(workspace: Workspace) -> None:
     """Judge the rollouts that are under way."""
-    from pipelines.definitions.loader import load_definitions
+    from pipelines.definitions.loader import NOTHING, load_definitions
+    from pipelines.definitions.problems import DefinitionError
     from pipelines.rollouts.tick import tick_all
 
     if not workspace.state_path.exists():
         return
+    try:
+        definitions = load_definitions(workspace.root)
+    except DefinitionError as error:  # what was frozen at the start is enough to judge
+        _LOG.warning("%d mistakes in the definitions", len(error.problems))
+        definitions = NOTHING
     _, problems = tick_all(
         workspace,
-        load_definitions(workspace.root),
+        definitions,
         None,
         opener=partial(opened_warehouse, workspace, read_only=True),
         actor=part("rollouts"),

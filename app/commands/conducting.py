@@ -62,11 +62,15 @@ def kill(context: typer.Context, name: Name, reason: Reason = "", output: Output
 
 
 def _flag(workspace: Workspace, name: str) -> str:
-    """The key of a rollout's flag: as it was started with, even if its file is broken or gone by now."""
+    """The key of a rollout's flag: as it is published, even if definitions or databases are broken or gone by now."""
     from pipelines.definitions.loader import load_definitions
-    from pipelines.rollouts.control import frozen
+    from pipelines.rollouts.control import flags_folder, frozen
+    from pipelines.rollouts.flags.killing import flag_of
     from pipelines.rollouts.log import RolloutLog
 
+    published = flag_of(flags_folder(workspace), name)
+    if published is not None:
+        return published
     with RolloutLog(workspace.state_path) as log:
         state = log.state(name)
     return frozen(state).flag_key if state.definition else load_definitions(workspace.root).rollout(name).flag_key
@@ -83,7 +87,7 @@ def _armed(context: typer.Context, name: str, output: OutputFormat, *, relaunch:
     definitions = load_definitions(workspace.root)
     rollout, now, actor = definitions.rollout(name), datetime.now(UTC), local_actor()
     with RolloutLog(workspace.state_path) as log:
-        arm(log, rollout, actor=actor, at=now, relaunch=relaunch)
+        arm(log, rollout, actor=actor, at=now, metrics=definitions.metrics, relaunch=relaunch)
     done = tick(
         workspace,
         definitions,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,10 @@ from app.commands.session import (
     say,
     session,
 )
+
+if TYPE_CHECKING:
+    from pipelines.config import Workspace
+    from pipelines.definitions.loader import Definitions
 
 group = typer.Typer(
     no_args_is_help=True, help="Release step by step behind a flag, judged at every step and taken back on harm."
@@ -193,11 +197,11 @@ def tick(
     from pipelines.rollouts.tick import tick_all
 
     workspace = session(context).workspace
-    definitions = load_definitions(workspace.root)
+    definitions = _definitions(workspace)
     if name is not None:
         with RolloutLog(workspace.state_path) as log:
             if log.state(name).definition is None:
-                definitions.rollout(name)
+                load_definitions(workspace.root).rollout(name)
     done, problems = tick_all(
         workspace,
         definitions,
@@ -216,6 +220,18 @@ def tick(
             say("No rollout is under way.")
     for problem in problems.values():
         say(problem)
+
+
+def _definitions(workspace: Workspace) -> Definitions:
+    """The definitions; none where they hold mistakes, which must not keep a rollout from being judged."""
+    from pipelines.definitions.loader import NOTHING, load_definitions
+    from pipelines.definitions.problems import DefinitionError
+
+    try:
+        return load_definitions(workspace.root)
+    except DefinitionError as error:
+        say(f"Judging by what was frozen at the start: {len(error.problems)} mistakes in the definitions.")
+        return NOTHING
 
 
 for command in (

@@ -117,6 +117,9 @@ class Definitions:
         }
 
 
+NOTHING = Definitions(metrics={}, experiments={}, reports={})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _File:
     """A TOML file that could be read."""

@@ -64,7 +64,7 @@ def _canary(
 
 def _begin(workspace: Workspace, definitions: Definitions, name: str, *, at: datetime) -> RolloutState:
     with RolloutLog(workspace.state_path) as log:
-        arm(log, definitions.rollout(name), actor=part("demo"), at=at)
+        arm(log, definitions.rollout(name), actor=part("demo"), at=at, metrics=definitions.metrics)
     return _judge(workspace, definitions, name, now=at)
 
 

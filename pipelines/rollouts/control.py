@@ -11,9 +11,12 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from pipelines.access.roles import Action, Actor
 from pipelines.config import Settings, Workspace
 from pipelines.definitions.loader import definition_hash
+from pipelines.definitions.metrics import Metric
 from pipelines.definitions.rollouts import Rollout
 from pipelines.errors import PipelineError
 from pipelines.rollouts.flags.compile import compile_flags
@@ -27,6 +30,7 @@ from pipelines.rollouts.log import OvertakenError, RolloutLog
 from pipelines.rollouts.verdicts import write_verdict
 
 _TRIES = 50
+_METRIC: TypeAdapter[Metric] = TypeAdapter(Metric)
 
 
 class ControllerBusyError(PipelineError):
@@ -64,16 +68,32 @@ def frozen(state: RolloutState) -> Rollout:
     return Rollout.model_validate_json(json.dumps(dict(state.definition or {})))
 
 
+def frozen_metrics(state: RolloutState) -> dict[str, Metric]:
+    """The metrics of a rollout as they were defined when it was started."""
+    return {name: _METRIC.validate_json(json.dumps(table)) for name, table in state.metrics.items()}
+
+
 def changed_since(state: RolloutState, rollout: Rollout | None) -> bool:
     """Whether the definition in the file is another one than the rollout was started with."""
     return state.definition is not None and rollout is not None and definition_hash(rollout) != state.plan_hash
 
 
-def arm(log: RolloutLog, rollout: Rollout, *, actor: Actor, at: datetime, relaunch: bool = False) -> RolloutState:
+def arm(
+    log: RolloutLog,
+    rollout: Rollout,
+    *,
+    actor: Actor,
+    at: datetime,
+    metrics: Mapping[str, Metric] | None = None,
+    relaunch: bool = False,
+) -> RolloutState:
     """Start a rollout: its definition is frozen, and the next tick begins its first stage.
 
     Parameters
     ----------
+    metrics
+        Definitions by name: those the rollout needs are frozen with it, so that no later edit, and no mistake in any
+        file, changes or stops what it is judged by.
     relaunch
         Whether this is another run after one that ended; units are drawn anew.
 
@@ -90,9 +110,18 @@ def arm(log: RolloutLog, rollout: Rollout, *, actor: Actor, at: datetime, relaun
     details = {
         "definition": rollout.model_dump(mode="json", exclude_defaults=True),
         "plan_hash": definition_hash(rollout),
+        "metrics": {name: each.model_dump(mode="json") for name, each in _needed(rollout, metrics or {}).items()},
     }
     reason = "A person launched it again, with another draw of units." if relaunch else "A person started it."
     return log.add(state, Happening.ARM, actor=actor, at=at, code="armed", reason=reason, details=details)
+
+
+def _needed(rollout: Rollout, metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+    """The metrics that a rollout names, and those that their covariates name."""
+    names = [*(each.metric for each in rollout.guardrails), *rollout.goals]
+    named = [metrics[name] for name in names if name in metrics]
+    names += [name for each in named if each.covariates is not None for name in each.covariates.metrics]
+    return {name: metrics[name] for name in names if name in metrics}
 
 
 def act(

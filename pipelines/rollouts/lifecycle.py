@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -167,6 +167,8 @@ class RolloutState:
         The rollout's definition as it was frozen at the start, as JSON.
     plan_hash
         Its hash.
+    metrics
+        Definitions of its metrics as they were then, as JSON by name.
     sequence, last_at
         Place and moment of the last line.
     """
@@ -185,6 +187,7 @@ class RolloutState:
     warned: frozenset[str] = frozenset()
     definition: Mapping[str, Any] | None = None
     plan_hash: str = ""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
     sequence: int = 0
     last_at: datetime = BEGINNING
 
@@ -232,6 +235,7 @@ class RolloutState:
                 "warned": frozenset(),
                 "definition": line.details["definition"],
                 "plan_hash": line.details["plan_hash"],
+                "metrics": line.details.get("metrics", {}),
             }
         elif line.happening is Happening.BEGIN:
             changes |= {"stage": 0, "run_since": line.at, "stage_since": line.at}

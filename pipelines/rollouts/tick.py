@@ -15,7 +15,7 @@ from pipelines.definitions.metrics import Metric
 from pipelines.definitions.rollouts import RANDOMISED, Rollout
 from pipelines.engine.warehouse import Warehouse
 from pipelines.errors import PipelineError
-from pipelines.rollouts.control import controlling, flags_folder, frozen, publish_flags
+from pipelines.rollouts.control import controlling, flags_folder, frozen, frozen_metrics, publish_flags
 from pipelines.rollouts.decide import decide
 from pipelines.rollouts.deployments import Mark, marks
 from pipelines.rollouts.evidence import Evidence
@@ -78,7 +78,7 @@ def tick(
     Parameters
     ----------
     definitions
-        For the metrics; the rollout itself is taken as it was frozen at its start.
+        For metrics that were not frozen; the rollout and its metrics are taken as they were at its start.
     opener
         Opens the warehouse for reading; where that fails, the rollout holds.
     actor
@@ -118,7 +118,7 @@ def tick(
                 rollout,
                 before,
                 log.lines(name),
-                definitions.metrics,
+                {**definitions.metrics, **frozen_metrics(before)},
                 opener=opener,
                 now=now,
                 deployed=marks(workspace.state_path, name),

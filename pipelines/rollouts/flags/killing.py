@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from pipelines.rollouts.flags.document import FlagFile, read_flag_file
+from pipelines.rollouts.flags.document import FlagFile, FlagFileError, read_flag_file
 from pipelines.rollouts.flags.publish import FILE, Publication, replace_file, writing_flags
 
 KILLED = "killed"
@@ -42,6 +42,15 @@ def kill_flag(folder: Path, key: str, *, by: str, at: datetime) -> Publication |
             update={"state": "ENABLED", "targeting": None, "default_variant": "off", "metadata": metadata}
         )
         return replace_file(folder, FlagFile(flags={**file.flags, key: off}, metadata=file.metadata))
+
+
+def flag_of(folder: Path, rollout: str) -> str | None:
+    """The key of a rollout's flag in the published file; None where it is not there, or the file is none of ours."""
+    try:
+        file = read_flag_file((folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, FlagFileError):
+        return None
+    return next((key for key, flag in file.flags.items() if flag.metadata.get("experiment") == rollout), None)
 
 
 def killed_run(file: FlagFile | None, key: str) -> int | None:

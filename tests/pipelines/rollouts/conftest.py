@@ -89,7 +89,9 @@ class Release:
 
     def start(self, *, relaunch: bool = False) -> RolloutState:
         with RolloutLog(self.workspace.state_path) as log:
-            return arm(log, self.definitions.rollout(self.name), actor=EDITOR, at=self.now, relaunch=relaunch)
+            found = self.definitions
+            rollout, metrics = found.rollout(self.name), found.metrics
+            return arm(log, rollout, actor=EDITOR, at=self.now, metrics=metrics, relaunch=relaunch)
 
     @contextmanager
     def warehouse(self) -> Iterator[Warehouse]:

@@ -7,12 +7,19 @@ from datetime import timedelta
 
 import pytest
 
+from pipelines.access.roles import Actor, Role
+from pipelines.definitions.loader import NOTHING
 from pipelines.errors import PipelineError
 from pipelines.rollouts.control import act, flags_folder, kill
+from pipelines.rollouts.flags.killing import flag_of
 from pipelines.rollouts.flags.publish import published
 from pipelines.rollouts.lifecycle import Happening, NotPossibleError, Phase
 from pipelines.rollouts.log import RolloutLog
+from pipelines.rollouts.tick import tick
+from pipelines.store.database import StateError
 from stats.ramp import RampVerdict
+
+EDITOR = Actor(name="local:tester", role=Role.EDITOR)
 
 
 def until(release, phase: Phase, *, hours: int = 40, **traffic: object) -> None:
@@ -295,6 +302,30 @@ def test_a_dry_run_decides_and_publishes_nothing(release):
     assert release.state.phase is Phase.RUNNING
     file = published(flags_folder(release.workspace))
     assert file is None or "new_search" not in file.flags
+
+
+def test_metrics_are_frozen_too_and_broken_files_stop_no_judge(release):
+    release.start()
+    release.tick()
+    release.hours(6.0, units=20_000, rates={"treatment": 0.3, "control": 0.02, "off": 0.02})
+    (release.workspace.metrics_dir / "errors.toml").write_text("no TOML [", encoding="utf-8")
+    done = tick(release.workspace, NOTHING, "search", opener=release.warehouse, actor=EDITOR, now=release.now)
+    assert done.after.phase is Phase.ROLLED_BACK
+    assert done.after.code == "harm"
+
+
+def test_a_kill_needs_nothing_but_the_published_file(release):
+    release.start()
+    release.tick()
+    release.workspace.state_path.write_bytes(b"garbage" * 1000)
+    folder = flags_folder(release.workspace)
+    assert flag_of(folder, "search") == "new_search"
+    with pytest.raises(StateError):
+        kill(release.workspace, "search", flag="new_search", actor=EDITOR, at=release.now)
+    file = published(folder)
+    assert file is not None
+    assert file.flags["new_search"].targeting is None
+    assert flag_of(folder, "nothing") is None
 
 
 def test_a_plan_changed_after_the_start_changes_nothing(release):
