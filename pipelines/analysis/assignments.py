@@ -141,11 +141,7 @@ def read_assignments(
         "until": in_utc(min(experiment.end, now)),
         "as_of": None if as_of is None else in_utc(as_of),
     }
-    if experiment.identity is None:
-        warehouse.connection.execute(read_sql("units_as_they_are"))
-    else:
-        identify(warehouse, experiment.identity, until=now, as_of=as_of)
-        warehouse.connection.execute(read_sql("units_identified"))
+    map_units(warehouse, experiment, until=now, as_of=as_of)
     warehouse.rows(read_sql("assignment_places"), {"experiment": experiment.name})
     warehouse.rows(read_sql("assignments"), parameters)
     logged = [row["variant"] for row in warehouse.rows(read_sql("logged_variants"))]
@@ -216,6 +212,21 @@ def count_exposed(assignments: Assignments) -> Exposed:
 def find_exposed(warehouse: Warehouse, experiment: Experiment, *, now: datetime) -> Exposed:
     """Count the units of one experiment, which makes the temporary table `assignments`."""
     return count_exposed(read_assignments(warehouse, experiment, now=now))
+
+
+def map_units(warehouse: Warehouse, experiment: Experiment, *, until: datetime, as_of: datetime | None = None) -> None:
+    """Make the temporary views `unit_exposures` and `unit_events`: rows under the unit they are taken for.
+
+    Parameters
+    ----------
+    until, as_of
+        As for `identify`.
+    """
+    if experiment.identity is None:
+        warehouse.connection.execute(read_sql("units_as_they_are"))
+        return
+    identify(warehouse, experiment.identity, until=until, as_of=as_of)
+    warehouse.connection.execute(read_sql("units_identified"))
 
 
 def identify(warehouse: Warehouse, policy: str, *, until: datetime, as_of: datetime | None = None) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from pipelines.analysis.assignments import ANALYSED, Assignments, in_utc, micros
+from pipelines.analysis.assignments import ANALYSED, Assignments, in_utc, map_units, micros
 from pipelines.analysis.columns import Column, metric_columns
 from pipelines.analysis.experiment_moments import Ends
 from pipelines.analysis.source_rows import Period, SourceKey, read_sources
@@ -61,6 +61,7 @@ def _ends(
     since = experiment.start - timedelta(days=min(cap.history, length))
     moment = None if as_of is None else in_utc(as_of)
     parameters: dict[str, object] = {"since": in_utc(since), "start": in_utc(experiment.start), "as_of": moment}
+    map_units(warehouse, experiment, until=experiment.start, as_of=as_of)
     warehouse.rows(read_sql("history_units"), parameters)
     units = warehouse.rows(read_sql("unit_count"))[0]["units"]
     low, high = cap.quantiles
@@ -73,6 +74,7 @@ def _ends(
         exposed_at=np.full(units, micros(since)),
         several=np.zeros(units, np.bool_),
         excluded=np.full(units, ANALYSED, np.int8),
+        identified=experiment.identity is not None,
     )
     batches = None
     if moment is not None:
