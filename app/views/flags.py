@@ -11,6 +11,7 @@ from app.views.release_words import PHASE_WORDS
 from pipelines import formatting
 from pipelines.config import Settings, find_workspace
 from pipelines.definitions.loader import load_definitions
+from pipelines.definitions.rollouts import RANDOMISED
 from pipelines.errors import UsageError
 from pipelines.rollouts.control import flags_folder
 from pipelines.rollouts.flags.publish import published
@@ -68,10 +69,16 @@ def _words(one: Overview) -> dict[str, object]:
         "title": one.rollout.screen_title,
         "phase": PHASE_WORDS[one.state.phase],
         "planned": formatting.short_percent(one.coverage),
-        "observed": formatting.percent(treated / total, places=1) if total else "not seen",
+        "observed": _observed(one, treated, total),
         "layer": layer,
         "owner": one.rollout.owner,
     }
+
+
+def _observed(one: Overview, treated: int, total: int) -> str:
+    if one.rollout.strategy not in RANDOMISED:
+        return "no units drawn"
+    return formatting.percent(treated / total, places=1) if total else "not seen"
 
 
 def show_advisor() -> None:

@@ -89,6 +89,8 @@ def change(reading: Mapping[str, Any]) -> str:
         for end in ("low", "high")
     ]
     note = f" {reading['note']}" if reading["note"] else ""
+    if reading["low"] is None and reading["high"] is None:
+        return f"{formatting.percent(reading['value'], places=1, signed=True)}, and nothing is excluded yet.{note}"
     return f"{formatting.percent(reading['value'], places=1, signed=True)} (plausible {ends[0]} to {ends[1]}).{note}"
 
 

@@ -94,7 +94,7 @@ def _show_one(workspace: Workspace, one: Overview) -> None:
 def _against(asked: Sequence[tuple[str, Decision | None]]) -> list[tuple[str, Decision]]:
     """What speaks against going on: the rules before the first that would go on."""
     found: list[tuple[str, Decision]] = []
-    for rule, said in asked:
+    for rule, said in asked[:-1]:  # the last one only repeats
         if said is not None and said.happening in (Happening.ADVANCE, Happening.COMPLETE, Happening.BEGIN):
             break
         if said is not None and said.reason:

@@ -25,7 +25,7 @@ from pipelines.rollouts.tick import tick
 SOURCE = "releases"
 TICK = timedelta(hours=4)
 HOUR = timedelta(hours=1)
-VISITORS, RATE = 3_000, 0.03
+VISITORS, RATE = 9_000, 0.04
 HARM = {"instant_search": 0.95, "new_ranking": 6.0}
 INSTANCES = tuple(f"search-{number}" for number in range(1, 9))
 
