@@ -18,7 +18,7 @@ import typer
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("stats", "pipelines", "app")
-MOST_MODULES = {"stats": 110, "pipelines": 170, "app": 60}
+MOST_MODULES = {"stats": 115, "pipelines": 230, "app": 95}
 MOST_LINES = 350
 MOST_FUNCTION_LINES = 60
 VAGUE = {"src", "utils", "util", "common", "helpers", "helper", "core", "models", "misc", "lib", "base"}
