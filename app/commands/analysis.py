@@ -39,6 +39,11 @@ def analyze(
             "example 2026-10-01T00:00Z; say what later data changes in them. Nothing is stored.",
         ),
     ] = None,
+    *,
+    refresh: Annotated[
+        bool,
+        typer.Option("--refresh", help="Read all events again, also of units that did not change since the last look."),
+    ] = False,
     output: Output = OutputFormat.TEXT,
 ) -> None:
     """Analyse experiments from the warehouse and store one snapshot each; print the decisions."""
@@ -65,7 +70,17 @@ def analyze(
         with opened_warehouse(workspace, read_only=True) as warehouse:
             for warning in definition_warnings(definitions, names, warehouse=warehouse):
                 say(f"Warning: {warning.line()}")
-            snapshots = analyse(warehouse, definitions, names, now=datetime.now(UTC), previous=previous)
+            if refresh:
+                for name in names or sorted(definitions.experiments):
+                    (workspace.partials / f"{name}.npz").unlink(missing_ok=True)
+            snapshots = analyse(
+                warehouse,
+                definitions,
+                names,
+                now=datetime.now(UTC),
+                previous=previous,
+                partials=workspace.partials,
+            )
         for snapshot in snapshots:
             state.save(snapshot, actor=actor, texts=definition_texts(definitions, snapshot.experiment))
     if output is OutputFormat.JSON:

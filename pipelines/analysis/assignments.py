@@ -52,6 +52,8 @@ class Assignments:
         Place among `REASONS` of why the unit is left out; -1 where it is analysed.
     identified
         Whether anonymous ids were taken for known ones: rows are then read from `unit_exposures` and `unit_events`.
+    unit_id
+        The warehouse's number of each unit, ascending.
     others
         The same units under the other policies for units seen in several variants, by policy; empty where none was.
     """
@@ -63,6 +65,7 @@ class Assignments:
     several: Booleans
     excluded: npt.NDArray[np.int8]
     identified: bool = False
+    unit_id: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
     others: Mapping[str, Assignments] = field(default_factory=dict)
 
     @property
@@ -161,6 +164,7 @@ def read_assignments(
         several=several,
         excluded=np.full(len(table), ANALYSED, np.int8),
         identified=experiment.identity is not None,
+        unit_id=np.asarray(table["unit_id"].to_numpy(), np.int64),
     )
     ambiguous = np.asarray(table["ambiguous"].to_numpy(zero_copy_only=False), np.bool_)
     wanted = POLICIES if several.any() else (chosen,)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.analysis.exact_sums import Integers
-from pipelines.analysis.unit_columns import OverDays
+from pipelines.analysis.partials import OverDays
 from stats.moments import Moments
 from stats.status import FloatArray
 

@@ -137,7 +137,7 @@ def metric_columns(metric: Metric, metrics: Mapping[str, Metric] | None = None) 
     quantile = isinstance(metric, QuantileMetric)
     return MetricColumns(
         name=metric.name,
-        outcome=_outcome(metric, metric.opens_days, metric.closes_days),
+        outcome=outcome_columns(metric),
         covariates=_covariates(metric, metrics or {}),
         rate=isinstance(metric, RATES),
         quantile=metric.quantile if isinstance(metric, QuantileMetric) else None,
@@ -145,6 +145,11 @@ def metric_columns(metric: Metric, metrics: Mapping[str, Metric] | None = None) 
         matures_days=metric.closes_days,
         always_matured=metric.always_matured,
     )
+
+
+def outcome_columns(metric: Metric) -> tuple[UnitColumn, ...]:
+    """The one column of a metric, or its numerator and denominator, over its own window."""
+    return _outcome(metric, metric.opens_days, metric.closes_days)
 
 
 def _outcome(metric: Metric, opens: float, closes: float | None) -> tuple[UnitColumn, ...]:

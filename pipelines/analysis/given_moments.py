@@ -115,7 +115,7 @@ def read_given_moments(
 
 
 def _metric(metric: Metric, total: Moments, daily: Moments | None) -> MetricMoments:
-    columns = metric_columns(metric)
+    columns = metric_columns(metric.model_copy(update={"covariates": None}))  # given moments have none
     return MetricMoments(columns=columns, total=total, daily=daily, caps=(None,) * len(columns.outcome))
 
 

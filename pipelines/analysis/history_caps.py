@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from pipelines.analysis.assignments import ANALYSED, Assignments, in_utc, map_units, micros
-from pipelines.analysis.columns import Column, metric_columns
+from pipelines.analysis.columns import Column, outcome_columns
 from pipelines.analysis.experiment_moments import Ends
 from pipelines.analysis.source_rows import Period, SourceKey, read_sources
-from pipelines.analysis.unit_columns import unit_values
+from pipelines.analysis.unit_columns import nothing, totals
 from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.metrics import Metric
 from pipelines.engine.engines import DuckDBEngine
@@ -35,7 +35,7 @@ def history_ends(
     """
     found: FrozenEnds = {}
     for metric in metrics:
-        for place, column in enumerate(metric_columns(metric).outcome):
+        for place, column in enumerate(outcome_columns(metric)):
             if isinstance(column, Column) and column.cap is not None and column.cap.history is not None:
                 low, high = _ends(warehouse, experiment, column, as_of=as_of)
                 found[f"{metric.name}:{place}"] = [low, high]
@@ -83,8 +83,9 @@ def _ends(
     codes = {row["event"]: row["event_code"] for row in warehouse.rows(read_sql("event_codes"))}
     whole = replace(column, opens_days=0.0, closes_days=None)
     keys: list[SourceKey] = [(whole.source, whole.distinct_of)]
-    rows = dict(read_sources(DuckDBEngine(warehouse), active, keys, codes, period))
-    values = unit_values(rows, whole, units=units)
+    ((_, rows),) = read_sources(DuckDBEngine(warehouse), active, keys, codes, period)
+    values = np.full(units, nothing(whole))
+    values[rows.owner] = totals(rows, whole)
     return (
         cap.lower if low is None else float(np.quantile(values, low)),
         cap.upper if high is None else float(np.quantile(values, high)),

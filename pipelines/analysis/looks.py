@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 
 from pipelines.analysis.assignments import Exposed
 from pipelines.analysis.breakdowns import activation_record, policy_results, with_breakdowns
@@ -43,6 +44,7 @@ def analyse(
     now: datetime,
     as_of: datetime | None = None,
     previous: Mapping[str, Snapshot] | None = None,
+    partials: Path | None = None,
 ) -> tuple[Snapshot, ...]:
     """Analyse experiments as their definitions say; one snapshot each, in order.
 
@@ -59,6 +61,9 @@ def analyse(
     previous
         The latest snapshot of each experiment: it holds the frozen plan and the looks of a sequential design, which
         every look adds to.
+    partials
+        Folder in which numbers per unit and day are kept between looks, so that only units that changed are read again;
+        None: everything is read from the events. The snapshot is the same.
 
     Raises
     ------
@@ -76,7 +81,15 @@ def analyse(
         chosen = [definitions.experiment(name) for name in names]
     known = previous or {}
     return tuple(
-        _look(warehouse, definitions, experiment, known.get(experiment.name), now=now.astimezone(UTC), as_of=as_of)
+        _look(
+            warehouse,
+            definitions,
+            experiment,
+            known.get(experiment.name),
+            now=now.astimezone(UTC),
+            as_of=as_of,
+            partials=None if partials is None else partials / f"{experiment.name}.npz",
+        )
         for experiment in chosen
     )
 
@@ -89,13 +102,14 @@ def _look(
     *,
     now: datetime,
     as_of: datetime | None,
+    partials: Path | None,
 ) -> Snapshot:
     force = _in_force(warehouse, definitions, written, previous, now=now, as_of=as_of)
     experiment = force.experiment
     hashes = _hashes(written, [definitions.metrics[name] for name in written.metric_names])
     metrics = [definitions.metrics[name] for name in experiment.metric_names]
     identity = identity_record(warehouse, experiment, until=now, as_of=as_of)
-    found = _moments(warehouse, definitions, force, metrics, now=now, as_of=as_of)
+    found = _moments(warehouse, definitions, force, metrics, now=now, as_of=as_of, partials=partials)
     exposed = found.exposed
     health = health_checks(experiment, found, metrics, now=now)
     look = this_look(
@@ -150,12 +164,15 @@ def _moments(
     *,
     now: datetime,
     as_of: datetime | None,
+    partials: Path | None,
 ) -> ExperimentMoments:
     """From events, or as another warehouse aggregated them."""
     if force.experiment.data == "moments":
         return read_given_moments(warehouse, force.experiment, metrics, until=now, as_of=as_of)
     ends, known = ends_by_column(force.caps), definitions.metrics
-    return read_moments(warehouse, force.experiment, metrics, until=now, as_of=as_of, known=known, caps=ends)
+    return read_moments(
+        warehouse, force.experiment, metrics, until=now, as_of=as_of, known=known, caps=ends, partials=partials
+    )
 
 
 def _in_force(

@@ -45,6 +45,11 @@ class Maturity:
     matures_at: datetime | None
 
 
+def enters_final(metric: MetricColumns, *, exclude: bool) -> bool:
+    """Whether a unit enters the daily series with its final value; otherwise with what it has on its first day."""
+    return metric.matures_days is not None and (metric.always_matured or exclude)
+
+
 def maturity(assignments: Assignments, metric: MetricColumns, period: Period, *, exclude: bool) -> Maturity:
     """Who counts for a metric at this look.
 
@@ -68,7 +73,7 @@ def maturity(assignments: Assignments, metric: MetricColumns, period: Period, *,
     closes = assignments.exposed_at + micros_of(metric.matures_days)
     is_open = analysed & (closes > micros(period.until))
     waits = metric.always_matured or (exclude and not period.ended)
-    series_waits = metric.always_matured or exclude
+    series_waits = enters_final(metric, exclude=exclude)
     counted = analysed & ~is_open if waits else analysed
     # A window that closes at the end of a day is closed by then.
     day = period.day_of(closes - 1 if series_waits else assignments.exposed_at)

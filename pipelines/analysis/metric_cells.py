@@ -9,20 +9,19 @@ import numpy as np
 
 from pipelines.analysis.assignments import Assignments
 from pipelines.analysis.cells import Stretches, cell_sums, daily_moments
+from pipelines.analysis.column_values import ColumnValues
 from pipelines.analysis.columns import Column, MetricColumns
 from pipelines.analysis.exact_sums import Integers
 from pipelines.analysis.experiment_moments import Ends, MetricMoments
 from pipelines.analysis.maturity import Booleans, Maturity
+from pipelines.analysis.partials import OverDays
 from pipelines.analysis.quantile_cells import quantile_moments
 from pipelines.analysis.segments import Segment
-from pipelines.analysis.source_rows import Period, SourceKey, SourceRows
-from pipelines.analysis.unit_columns import OverDays, unit_values, values_over_days, without_value
+from pipelines.analysis.source_rows import Period
 from stats.covariates import fill_missing
 from stats.moments import Moments
 from stats.ratios import Column as MomentsColumn
 from stats.status import FloatArray
-
-Rows = Mapping[SourceKey, SourceRows]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,22 +92,21 @@ class Cells:
 
 
 def metric_moments(
-    metric: MetricColumns, rows: Rows, cells: Cells, when: Maturity, caps: Mapping[tuple[str, int], Ends]
+    metric: MetricColumns, values: ColumnValues, cells: Cells, when: Maturity, caps: Mapping[tuple[str, int], Ends]
 ) -> MetricMoments:
     """All Moments of one metric."""
-    units = cells.assignments.units
-    outcomes = [unit_values(rows, column, units=units) for column in metric.outcome]
+    outcomes = [values.dense(column) for column in metric.outcome]
     ends = tuple(_ends(metric, place, outcomes[place], when.counted, caps) for place in range(len(outcomes)))
     missing = {
-        column: _missing(rows, column, cells)
+        column: values.missing(column, cells.assignments.analysed)
         for column in metric.outcome
         if isinstance(column, Column) and column.aggregate == "sum"
     }
     shared = {"columns": metric, "caps": ends, "missing": missing, "immature": when.immature}
     if metric.quantile is not None:
-        found = quantile_moments(metric, rows, cells.assignments, cells.segments, when, outcomes)
+        found = quantile_moments(metric, values.rows, cells.assignments, cells.segments, when, outcomes)
         return MetricMoments(**shared, matures_at=when.matures_at, **found)  # type: ignore[arg-type]
-    covariates, places, names = _covariates(metric, rows, cells, when)
+    covariates, places, names = _covariates(metric, values, cells, when)
     capped = [_capped(outcome, each) for outcome, each in zip(outcomes, ends, strict=True)]
     stretches = cells.stretches(when.counted)
     rate = metric.rate and not covariates
@@ -117,7 +115,7 @@ def metric_moments(
     raw = None
     if any(each is not None for each in ends):
         raw = cell_sums([*outcomes, *covariates], stretches, rate=False).moments(cells.places(None), (cells.variants,))
-    daily, segment_daily = _daily(metric, rows, cells, when, capped, covariates, ends, sums.origin, rate=rate)
+    daily, segment_daily = _daily(metric, values, cells, when, capped, covariates, ends, sums.origin, rate=rate)
     return MetricMoments(
         **shared,  # type: ignore[arg-type]  # as above
         total=total,
@@ -147,7 +145,7 @@ def _by_policy(columns: Sequence[FloatArray], cells: Cells, when: Maturity, *, r
 
 def _daily(
     metric: MetricColumns,
-    rows: Rows,
+    values: ColumnValues,
     cells: Cells,
     when: Maturity,
     outcomes: Sequence[FloatArray],
@@ -163,7 +161,7 @@ def _daily(
     over_days: list[OverDays] = []
     if not when.at_once:
         for column, each in zip(metric.outcome, ends, strict=True):
-            found = values_over_days(rows, column, cells.assignments, cells.period)
+            found = values.over_days(column)
             over_days.append(OverDays(unit=found.unit, day=found.day, value=_capped(found.value, each)))
     units = cells.assignments.units
     start = outcomes if when.at_once else [_capped(np.zeros(units), each) for each in ends]
@@ -204,10 +202,10 @@ def reshaped(moments: Moments, shape: tuple[int, ...]) -> Moments:
 
 
 def _covariates(
-    metric: MetricColumns, rows: Rows, cells: Cells, when: Maturity
+    metric: MetricColumns, values: ColumnValues, cells: Cells, when: Maturity
 ) -> tuple[list[FloatArray], tuple[MomentsColumn, ...], tuple[str, ...]]:
     """Numbers of every unit from before exposure, their places among the Moments' columns, and their names."""
-    units, first = cells.assignments.units, len(metric.outcome)
+    first = len(metric.outcome)
     found: list[FloatArray] = []
     places: list[MomentsColumn] = []
     names: list[str] = []
@@ -220,7 +218,7 @@ def _covariates(
             places.extend(first + len(found) + place for place in range(len(columns)))
             names.extend([each.name, f"{each.name} (missing)"][: len(columns)])
         else:
-            columns = [unit_values(rows, column, units=units) for column in each.columns]
+            columns = [values.dense(column) for column in each.columns]
             here = first + len(found)
             places.append((here, here + 1) if len(columns) == 2 else here)
             names.append(each.name)
@@ -249,7 +247,3 @@ def _ends(
 
 def _capped(values: FloatArray, ends: Ends | None) -> FloatArray:
     return values if ends is None else np.clip(values, *ends)
-
-
-def _missing(rows: Rows, column: Column, cells: Cells) -> int:
-    return without_value(rows[(column.source, column.distinct_of)], column, cells.assignments.analysed)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 
 from pipelines.analysis.assignments import NOT_ACTIVATED, Assignments, count_exposed, in_utc, moment, read_assignments
-from pipelines.analysis.columns import Column, MetricColumns, column_sources, metric_columns
+from pipelines.analysis.column_values import ColumnValues, PartialReader, basis_of, what_changed
+from pipelines.analysis.columns import Column, FunnelColumn, MetricColumns, column_sources, metric_columns
 from pipelines.analysis.experiment_moments import Ends, ExperimentMoments, MetricMoments
-from pipelines.analysis.maturity import Maturity, maturity
+from pipelines.analysis.maturity import Maturity, enters_final, maturity
 from pipelines.analysis.metric_cells import Cells, metric_moments
+from pipelines.analysis.partial_files import PartialsUnreadableError, start_writing
+from pipelines.analysis.partials import Needs, needs_of, partial_key
 from pipelines.analysis.segments import exposure_attributes, numbers, segment
-from pipelines.analysis.source_rows import ROWS_AT_ONCE, Period, SourceKey, SourceRows, read_sources
-from pipelines.analysis.unit_columns import unit_values
+from pipelines.analysis.source_rows import Period, SourceKey
 from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.metrics import Metric
 from pipelines.definitions.sources import Source
 from pipelines.engine.engines import DuckDBEngine, Engine
 from pipelines.engine.queries import read_sql
 from pipelines.engine.warehouse import Warehouse
+
+_LOG = logging.getLogger(__name__)
 
 
 def read_moments(
@@ -34,6 +40,7 @@ def read_moments(
     segment_days: bool = False,
     engine: Engine | None = None,
     assignments: Assignments | None = None,
+    partials: Path | None = None,
 ) -> ExperimentMoments:
     """Moments of metrics, per variant, per value of the experiment's segments, and at the end of every day.
 
@@ -58,13 +65,16 @@ def read_moments(
         Where the expressions run; the warehouse itself unless given.
     assignments
         Who is in it, where that is known already and the temporary table `assignments` holds the same units.
+    partials
+        File in which numbers per unit and day are kept: only units that changed since are read again, and it is written
+        anew. None: everything is read, and nothing is written.
 
     Notes
     -----
     Units whose window of a metric is still open are left out of it while the experiment runs, unless the experiment
     says `immature = "include"`; once it is over every window has closed. Retention and the time to an event are of
     units whose whole window lies before `until`. The result is the same to the last bit whatever the number of
-    threads, the order of the events and the batches they came in.
+    threads, the order of the events, the batches they came in, and with partials or without.
     """
     chosen = engine or DuckDBEngine(warehouse)
     if assignments is None:
@@ -82,13 +92,27 @@ def read_moments(
         look_back_days=max((-c.opens_days for each in wanted for c in each.all_columns if c.opens_days < 0), default=0),
         batches=batches,
     )
-    reader = _Reader(warehouse=warehouse, engine=chosen, period=period)
-    before = None
-    if experiment.activation is not None:
-        before = count_exposed(assignments)
-        assignments = _activated(reader, assignments, experiment)
-    cells = _cells(chosen, assignments, experiment, wanted, period, segment_days=segment_days)
-    found = _metrics(reader, cells, wanted, caps or {}, exclude=experiment.immature == "exclude")
+    exclude = experiment.immature == "exclude"
+    activation = _activation(experiment)
+    usable = partials if as_of is None and experiment.identity is None else None
+    exposed = assignments
+
+    def everything() -> tuple[PartialReader, Assignments, Cells, dict[str, MetricMoments]]:
+        reader = _reader(warehouse, chosen, period, wanted, activation, exclude=exclude)
+        with _kept(reader, usable, exposed):
+            values, active = ColumnValues(units=exposed.units), exposed
+            if activation is not None:
+                active = _activated(reader, values, exposed, activation)
+            cells = _cells(chosen, active, experiment, wanted, period, segment_days=segment_days)
+            return reader, active, cells, _metrics(reader, values, cells, wanted, caps or {}, exclude=exclude)
+
+    try:
+        reader, assignments, cells, found = everything()
+    except PartialsUnreadableError as error:
+        _LOG.warning("Everything is read anew: %s", error)
+        error.path.unlink(missing_ok=True)
+        chosen = engine or DuckDBEngine(warehouse)
+        reader, assignments, cells, found = everything()
     return ExperimentMoments(
         variants=assignments.variants[: assignments.known],
         metrics=found,
@@ -97,7 +121,7 @@ def read_moments(
         days=period.days,
         assignments=assignments,
         exposed=count_exposed(assignments),
-        exposed_before=before,
+        exposed_before=None if activation is None else count_exposed(exposed),
         entered=cells.entered(),
         latest=None if reader.latest is None else moment(reader.latest),
         sql=tuple(chosen.statements) if isinstance(chosen, DuckDBEngine) else (),
@@ -105,50 +129,63 @@ def read_moments(
     )
 
 
-@dataclass(slots=True, kw_only=True)
-class _Reader:
-    """Reads sources one after the other, and remembers what was seen."""
-
-    warehouse: Warehouse
-    engine: Engine
-    period: Period
-    latest: int | None = None
-    rows_read: int = 0
-    codes: dict[str, int] = field(default_factory=dict)
-    rows_of: dict[int, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        rows = self.warehouse.rows(read_sql("event_codes"))
-        self.codes = {row["event"]: row["event_code"] for row in rows}
-        if self.warehouse.rows(read_sql("event_count"))[0]["events"] > ROWS_AT_ONCE:
-            rows = self.warehouse.rows(read_sql("events_per_code"))
-            self.rows_of = {row["event_code"]: row["events"] for row in rows}
-
-    def each(
-        self, assignments: Assignments, keys: Sequence[SourceKey], use: Callable[[SourceKey, SourceRows], None]
-    ) -> None:
-        """Hand every source to `use`, once."""
-        analysed = assignments.analysed
-        for key, rows in read_sources(self.engine, assignments, keys, self.codes, self.period, rows_of=self.rows_of):
-            self.rows_read += rows.unit.size
-            counts = analysed[rows.unit] & (rows.offset >= 0)
-            if counts.any():
-                last = int(rows.at[counts].max())
-                self.latest = last if self.latest is None else max(self.latest, last)
-            use(key, rows)
-
-
-def _activated(reader: _Reader, assignments: Assignments, experiment: Experiment) -> Assignments:
-    """Leave out units that did not do what the experiment asks for."""
+def _activation(experiment: Experiment) -> Column | None:
+    """What tells whether a unit did what the experiment asks for."""
     wanted = experiment.activation
-    assert wanted is not None  # noqa: S101 - the caller asks only where there is one
-    column = Column(
+    if wanted is None:
+        return None
+    return Column(
         source=Source(event=wanted.event, filters=wanted.filters), aggregate="any", closes_days=wanted.within_days
     )
-    rows: dict[SourceKey, SourceRows] = {}
-    reader.each(assignments, column_sources(column), rows.__setitem__)
-    done = unit_values(rows, column, units=assignments.units) > 0
-    return assignments.without(~done, NOT_ACTIVATED)
+
+
+def _reader(
+    warehouse: Warehouse,
+    engine: Engine,
+    period: Period,
+    wanted: Sequence[MetricColumns],
+    activation: Column | None,
+    *,
+    exclude: bool,
+) -> PartialReader:
+    at_once = [enters_final(metric, exclude=exclude) for metric in wanted]
+    needs = needs_of(wanted, at_once=at_once, days=period.days.size)
+    if activation is not None:
+        needs.setdefault(partial_key(activation), Needs()).final[activation] = None
+    one_by_one = frozenset(key for metric in wanted if metric.of == "events" for key in metric.sources)
+    return PartialReader(warehouse=warehouse, engine=engine, period=period, needs=needs, one_by_one=one_by_one)
+
+
+@contextmanager
+def _kept(reader: PartialReader, path: Path | None, assignments: Assignments) -> Iterator[None]:
+    """Use what was kept at `path`, and keep what is found; a cache that cannot be written stops no analysis."""
+    basis = None if path is None else basis_of(reader.warehouse, reader.period)
+    if path is None or basis is None:
+        yield
+        return
+    events = sorted({source.event for key in reader.needs if not isinstance(key, FunnelColumn) for source in key[:1]})
+    reader.mending = what_changed(reader.warehouse, path, assignments, reader.period, events)
+    unchanged = reader.mending is not None and reader.mending.kept.basis == basis
+    if not (unchanged and all(reader.layout(key) is not None for key in reader.needs)):
+        reader.writer = start_writing(path)
+    try:
+        yield
+        if reader.writer is not None:
+            reader.writer.finish(basis, assignments.unit_id, assignments.exposed_at)
+    finally:
+        if reader.writer is not None:
+            reader.writer.abandon()
+        if reader.mending is not None:
+            reader.mending.kept.close()
+
+
+def _activated(
+    reader: PartialReader, values: ColumnValues, assignments: Assignments, activation: Column
+) -> Assignments:
+    """Leave out units that did not do what the experiment asks for."""
+    for key, partial, rows in reader.each(assignments, column_sources(activation)):
+        values.add(key, partial, rows)
+    return assignments.without(values.dense(activation) <= 0, NOT_ACTIVATED)
 
 
 def _cells(
@@ -174,36 +211,39 @@ def _cells(
 
 
 def _metrics(
-    reader: _Reader,
+    reader: PartialReader,
+    values: ColumnValues,
     cells: Cells,
     wanted: Sequence[MetricColumns],
     caps: Mapping[tuple[str, int], Ends],
     *,
     exclude: bool,
 ) -> dict[str, MetricMoments]:
-    """Each metric as soon as all its sources are there; rows that no other metric waits for are let go."""
+    """Each metric as soon as all its numbers are there; numbers that no other metric waits for are let go."""
     ordered = sorted(range(len(wanted)), key=lambda place: [_words(key) for key in wanted[place].sources])
+    waiting = {place: {partial_key(column) for column in wanted[place].all_columns} for place in ordered}
+    funnels = tuple(key for key in reader.needs if isinstance(key, FunnelColumn))
+    steps = {(source, None) for funnel in funnels for source, _ in funnel.steps}
     keys = tuple(dict.fromkeys(key for place in ordered for key in wanted[place].sources))
-    waiting = {place: set(wanted[place].sources) for place in ordered}
-    held: dict[SourceKey, SourceRows] = {}
+    keys = tuple(key for key in keys if key not in values.partials or key in steps)
     found: dict[int, MetricMoments] = {}
     matured: dict[tuple[float | None, bool], Maturity] = {}
 
-    def use(key: SourceKey, rows: SourceRows) -> None:
-        held[key] = rows
-        for place in [place for place, needed in waiting.items() if needed <= held.keys()]:
+    def use() -> None:
+        for place in [place for place, needed in waiting.items() if needed <= values.partials.keys()]:
             metric = wanted[place]
             when = matured.get((metric.matures_days, metric.always_matured))
             if when is None:
                 when = maturity(cells.assignments, metric, cells.period, exclude=exclude)
                 matured[(metric.matures_days, metric.always_matured)] = when
-            found[place] = metric_moments(metric, held, cells, when, caps)
+            found[place] = metric_moments(metric, values, cells, when, caps)
             del waiting[place]
-        needed = set().union(*waiting.values()) if waiting else set()
-        for done in [key for key in held if key not in needed]:
-            del held[done]
+        values.keep_only(set().union(*waiting.values()) if waiting else set())
 
-    reader.each(cells.assignments, keys, use)
+    use()
+    for key, partial, rows in reader.each(cells.assignments, keys, funnels):
+        values.add(key, partial, rows)
+        use()
     return {wanted[place].name: found[place] for place in range(len(wanted))}
 
 

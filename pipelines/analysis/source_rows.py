@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pipelines.analysis.assignments import Assignments, in_utc, micros
 from pipelines.analysis.conditions import attribute_text, fits
 from pipelines.definitions.sources import Condition, Source
-from pipelines.engine.engines import Engine
+from pipelines.engine.engines import Engine, compiled
 from stats.status import FloatArray
 
 Integers = npt.NDArray[np.int64]
@@ -117,9 +117,10 @@ def source_expression(
     period: Period,
     *,
     identified: bool = False,
+    among: str = "assignments",
 ) -> ibis.Table:
-    """Events of some names that satisfy all conditions, with the key of their unit; reads `assignments`."""
-    units = ibis.table(ASSIGNMENTS, name="assignments")
+    """Events of some names that satisfy all conditions, with the key of their unit, of the units in table `among`."""
+    units = ibis.table(ASSIGNMENTS, name=among)
     events = ibis.table(EVENT_ROWS, name="unit_events" if identified else "event_rows")
     events = events.filter(events.event_code.isin(list(codes)) & (events.occurred_at < in_utc(period.until)))
     if period.batches is not None:
@@ -147,6 +148,7 @@ def read_sources(
     period: Period,
     *,
     rows_of: dict[int, int] | None = None,
+    among: str = "assignments",
 ) -> Iterator[tuple[SourceKey, SourceRows]]:
     """Rows of each source, in the order of `keys` as far as possible; each is read once.
 
@@ -156,6 +158,8 @@ def read_sources(
         Number of each event name in the warehouse; a source whose event is not there has no rows.
     rows_of
         How many events there are of each number: sources are read together up to some millions of rows.
+    among
+        Table of the units whose events are read; keys are those of `assignments` all the same.
     """
     for key in keys:
         if key[0].event not in codes:
@@ -163,10 +167,9 @@ def read_sources(
     known = [key for key in keys if key[0].event in codes]
     for group in _groups(known, codes, rows_of or {}):
         (source, distinct_of), numbers = group[0], [codes[key[0].event] for key in group]
+        names, identified = sorted(set(numbers)), assignments.identified
         table: Any = engine.read(
-            source_expression(
-                sorted(set(numbers)), source.filters, distinct_of, period, identified=assignments.identified
-            )
+            source_expression(names, source.filters, distinct_of, period, identified=identified, among=among)
         )
         unit = np.asarray(table["unit_key"].to_numpy(), np.int64)
         at = np.asarray(table["at"].to_numpy(), "datetime64[us]").view(np.int64)
@@ -178,6 +181,25 @@ def read_sources(
             mine = slice(None) if code is None else np.flatnonzero(code == number)
             chosen = None if item is None else item[mine]
             yield key, _ordered(unit[mine], at[mine], value[mine], chosen, assignments, period)
+
+
+def source_statements(
+    assignments: Assignments,
+    keys: Sequence[SourceKey],
+    codes: dict[str, int],
+    period: Period,
+    *,
+    rows_of: dict[int, int],
+    dialect: str,
+) -> list[str]:
+    """The statements that `read_sources` runs."""
+    found = []
+    for group in _groups([key for key in keys if key[0].event in codes], codes, rows_of):
+        numbers = sorted({codes[source.event] for source, _ in group})
+        source, distinct_of = group[0]
+        expression = source_expression(numbers, source.filters, distinct_of, period, identified=assignments.identified)
+        found.append(compiled(expression, dialect))
+    return found
 
 
 def _groups(keys: Sequence[SourceKey], codes: dict[str, int], rows_of: dict[int, int]) -> Iterator[list[SourceKey]]:

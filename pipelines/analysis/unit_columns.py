@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.analysis.assignments import Assignments
-from pipelines.analysis.columns import Column, FunnelColumn, UnitColumn
+from pipelines.analysis.columns import Column, UnitColumn
 from pipelines.analysis.exact_sums import ExactValues, Integers, counted_between
-from pipelines.analysis.funnels import NEVER, completed
-from pipelines.analysis.source_rows import MICROS_PER_DAY, Period, SourceKey, SourceRows
+from pipelines.analysis.funnels import NEVER
+from pipelines.analysis.source_rows import MICROS_PER_DAY, SourceRows
 from stats.status import FloatArray
 
 Booleans = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class OverDays:
-    """What units have at the end of the days on which something happened.
-
-    Attributes
-    ----------
-    unit, day
-        Ordered by unit, then day; one row each, shape ``(rows,)``.
-    value
-        The unit's number at the end of the day.
-    """
-
-    unit: Integers
-    day: Integers
-    value: FloatArray
 
 
 def micros_of(days: float) -> int:
@@ -52,49 +31,34 @@ def counted(rows: SourceRows, column: Column) -> Booleans:
     return found
 
 
-def without_value(rows: SourceRows, column: Column, analysed: Booleans) -> int:
-    """Events of analysed units that count and have no value."""
-    silent = np.isnan(rows.value)
-    if not silent.any():
-        return 0
-    return int(np.count_nonzero(analysed[rows.unit[silent & counted(rows, column)]]))
+def totals(rows: SourceRows, column: Column) -> FloatArray:
+    """A column's number of every unit that has rows, in the order of `rows.owner`; what a cap does comes later."""
+    return _over(rows, column, rows.first, rows.last)
 
 
-def unit_values(rows: Mapping[SourceKey, SourceRows], column: UnitColumn, *, units: int) -> FloatArray:
-    """A column's number of every unit, shape ``(units,)``; what a cap does comes later."""
-    if isinstance(column, FunnelColumn):
-        return np.asarray(_completed(rows, column, units=units) != NEVER, np.float64)
-    mine = rows[(column.source, column.distinct_of)]
-    dense = np.full(units, _nothing(column))
-    dense[mine.owner] = _over(mine, column, mine.first, mine.last)
-    return dense
-
-
-def values_over_days(
-    rows: Mapping[SourceKey, SourceRows], column: UnitColumn, assignments: Assignments, period: Period
-) -> OverDays:
-    """A column's number of every unit at the end of each day on which it had an event."""
-    if isinstance(column, FunnelColumn):
-        done = _completed(rows, column, units=assignments.units)
-        unit = np.flatnonzero(done != NEVER)
-        return OverDays(
-            unit=unit, day=period.day_of(assignments.exposed_at[unit] + done[unit]), value=np.ones(unit.size)
-        )
-    mine = rows[(column.source, column.distinct_of)]
-    starts, ends, owner, unit, day = _day_groups(mine)
-    first = mine.first[owner]
+def totals_over_days(rows: SourceRows, column: Column) -> FloatArray:
+    """A column's number of every such unit at the end of each of its days, in the order of `unit_days`."""
+    starts, ends, owner, _, _ = _day_groups(rows)
     if column.aggregate == "max":
-        return OverDays(unit=unit, day=day, value=_running_maximum(mine, column, starts, owner))
-    return OverDays(unit=unit, day=day, value=_over(mine, column, first, ends))
+        return _running_maximum(rows, column, starts, owner)
+    return _over(rows, column, rows.first[owner], ends)
 
 
-def _completed(rows: Mapping[SourceKey, SourceRows], column: FunnelColumn, *, units: int) -> Integers:
-    return completed([(rows[(source, None)], limit) for source, limit in column.steps], column, units=units)
+def unit_days(rows: SourceRows) -> tuple[Integers, Integers]:
+    """Unit and day of every day on which a unit has rows, ordered by unit, then day."""
+    _, _, _, unit, day = _day_groups(rows)
+    return unit, day
 
 
-def _nothing(column: Column) -> float:
+def without_value(rows: SourceRows, column: Column) -> Integers:
+    """Events that count and have no value, of every unit that has rows."""
+    silent = np.isnan(rows.value) & counted(rows, column)
+    return counted_between(silent, rows.first, rows.last).astype(np.int64)
+
+
+def nothing(column: UnitColumn) -> float:
     """The number of a unit without events."""
-    if column.aggregate == "first" and column.closes_days is not None:
+    if isinstance(column, Column) and column.aggregate == "first" and column.closes_days is not None:
         return column.closes_days - column.opens_days
     return 0.0
 
@@ -115,7 +79,7 @@ def _over(rows: SourceRows, column: Column, first: Integers, last: Integers) -> 
     if column.aggregate == "first":
         earliest = np.minimum.reduceat(np.where(inside, rows.offset, NEVER), first)
         days = (earliest - micros_of(column.opens_days)) / MICROS_PER_DAY
-        return np.where(earliest == NEVER, _nothing(column), days)
+        return np.where(earliest == NEVER, nothing(column), days)
     largest = np.maximum.reduceat(np.where(inside & ~np.isnan(rows.value), rows.value, -np.inf), first)
     return np.where(np.isneginf(largest), 0.0, largest)
 
