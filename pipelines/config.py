@@ -116,11 +116,6 @@ class Workspace:
         return self.root / "data" / "warehouse.duckdb"
 
     @property
-    def partials(self) -> Path:
-        """Numbers per unit and day that were kept between looks; derived, may be deleted at any time."""
-        return self.root / "data" / "partials"
-
-    @property
     def state_path(self) -> Path:
         """The SQLite file: snapshots and report deliveries."""
         return self.root / "data" / "state.sqlite"

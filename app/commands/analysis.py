@@ -23,6 +23,7 @@ from app.commands.session import (
 
 if TYPE_CHECKING:
     from pipelines.config import Workspace
+    from pipelines.definitions.loader import Definitions
     from pipelines.store.snapshot import Snapshot
 
 
@@ -47,14 +48,8 @@ def analyze(
     output: Output = OutputFormat.TEXT,
 ) -> None:
     """Analyse experiments from the warehouse and store one snapshot each; print the decisions."""
-    from pipelines.access.actors import local_actor
-    from pipelines.analysis import analyse
-    from pipelines.analysis.past import definition_texts
-    from pipelines.analysis.unseen import definition_warnings
     from pipelines.definitions.loader import load_definitions
-    from pipelines.store.state import State
 
-    actor = local_actor()
     workspace = session(context).workspace
     definitions = load_definitions(workspace.root)
     names = list(dict.fromkeys(experiments)) if experiments else None
@@ -65,24 +60,7 @@ def analyze(
 
         show_past(workspace, definitions, names, as_of, output)
         return
-    with State(workspace.state_path) as state:
-        previous = state.latest_of(names or sorted(definitions.experiments))
-        with opened_warehouse(workspace, read_only=True) as warehouse:
-            for warning in definition_warnings(definitions, names, warehouse=warehouse):
-                say(f"Warning: {warning.line()}")
-            if refresh:
-                for name in names or sorted(definitions.experiments):
-                    (workspace.partials / f"{name}.npz").unlink(missing_ok=True)
-            snapshots = analyse(
-                warehouse,
-                definitions,
-                names,
-                now=datetime.now(UTC),
-                previous=previous,
-                partials=workspace.partials,
-            )
-        for snapshot in snapshots:
-            state.save(snapshot, actor=actor, texts=definition_texts(definitions, snapshot.experiment))
+    snapshots = _looks(workspace, definitions, names, refresh=refresh)
     if output is OutputFormat.JSON:
         emit_json({"snapshots": [_brief(snapshot) for snapshot in snapshots]})
         return
@@ -92,6 +70,39 @@ def analyze(
     from pipelines.reports.presentation import decision_word
 
     emit(columns([(s.experiment, decision_word(s.decision.decision).text, s.decision.headline) for s in snapshots]))
+
+
+def _looks(
+    workspace: Workspace, definitions: Definitions, names: list[str] | None, *, refresh: bool
+) -> tuple[Snapshot, ...]:
+    """Analyse and store."""
+    from pipelines.access.actors import local_actor
+    from pipelines.analysis import analyse
+    from pipelines.analysis.partial_files import partials_folder
+    from pipelines.analysis.past import definition_texts
+    from pipelines.analysis.unseen import definition_warnings
+    from pipelines.store.state import State
+
+    actor, folder = local_actor(), partials_folder(workspace)
+    with State(workspace.state_path) as state:
+        previous = state.latest_of(names or sorted(definitions.experiments))
+        with opened_warehouse(workspace, read_only=True) as warehouse:
+            for warning in definition_warnings(definitions, names, warehouse=warehouse):
+                say(f"Warning: {warning.line()}")
+            if refresh:
+                for name in names or sorted(definitions.experiments):
+                    (folder / f"{name}.npz").unlink(missing_ok=True)
+            snapshots = analyse(
+                warehouse,
+                definitions,
+                names,
+                now=datetime.now(UTC),
+                previous=previous,
+                partials=folder,
+            )
+        for snapshot in snapshots:
+            state.save(snapshot, actor=actor, texts=definition_texts(definitions, snapshot.experiment))
+    return snapshots
 
 
 def results(

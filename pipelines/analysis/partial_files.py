@@ -19,6 +19,7 @@ import numpy.typing as npt
 from pipelines.analysis.columns import UnitColumn
 from pipelines.analysis.exact_sums import Integers
 from pipelines.analysis.partials import Needs, Partial, PartialKey
+from pipelines.config import Workspace
 from pipelines.errors import PipelineError
 from stats.status import FloatArray
 
@@ -28,6 +29,11 @@ UNREADABLE = (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFE
 _INTEGERS = (np.uint8, np.int16, np.int32)
 _LOG = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
+
+
+def partials_folder(workspace: Workspace) -> Path:
+    """Where a workspace keeps numbers per unit and day between looks; may be deleted at any time."""
+    return workspace.warehouse_path.parent / "partials"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

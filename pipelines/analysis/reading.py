@@ -81,17 +81,7 @@ def read_moments(
         assignments = read_assignments(warehouse, experiment, now=until, as_of=as_of)
     definitions = {**(known or {}), **{metric.name: metric for metric in metrics}}
     wanted = [metric_columns(metric, definitions) for metric in metrics]
-    batches = None
-    if as_of is not None:
-        rows = warehouse.rows(read_sql("batches_as_of"), {"as_of": in_utc(as_of)})
-        batches = tuple(row["batch_id"] for row in rows)
-    period = Period(
-        start=experiment.start,
-        until=min(experiment.end, until),
-        ended=until >= experiment.end,
-        look_back_days=max((-c.opens_days for each in wanted for c in each.all_columns if c.opens_days < 0), default=0),
-        batches=batches,
-    )
+    period = _period(warehouse, experiment, wanted, until=until, as_of=as_of)
     exclude = experiment.immature == "exclude"
     activation = _activation(experiment)
     usable = partials if as_of is None and experiment.identity is None else None
@@ -126,6 +116,28 @@ def read_moments(
         latest=None if reader.latest is None else moment(reader.latest),
         sql=tuple(chosen.statements) if isinstance(chosen, DuckDBEngine) else (),
         rows_read=reader.rows_read,
+    )
+
+
+def _period(
+    warehouse: Warehouse,
+    experiment: Experiment,
+    wanted: Sequence[MetricColumns],
+    *,
+    until: datetime,
+    as_of: datetime | None,
+) -> Period:
+    """What the look covers."""
+    batches = None
+    if as_of is not None:
+        rows = warehouse.rows(read_sql("batches_as_of"), {"as_of": in_utc(as_of)})
+        batches = tuple(row["batch_id"] for row in rows)
+    return Period(
+        start=experiment.start,
+        until=min(experiment.end, until),
+        ended=until >= experiment.end,
+        look_back_days=max((-c.opens_days for each in wanted for c in each.all_columns if c.opens_days < 0), default=0),
+        batches=batches,
     )
 
 
