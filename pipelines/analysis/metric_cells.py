@@ -43,7 +43,8 @@ class Cells:
     segments: Mapping[str, Segment]
     attributes: Mapping[str, FloatArray]
     segment_days: bool = False
-    _kept: dict[str, object] = field(default_factory=dict)
+    _kept: dict[str, Integers] = field(default_factory=dict)
+    _ordered: list[tuple[Booleans, Stretches]] = field(default_factory=list)
 
     @property
     def variants(self) -> int:
@@ -58,8 +59,7 @@ class Cells:
             for each in self.segments.values():
                 code = code * max(len(each.values), 1) + each.code
             self._kept["joint"] = code
-        found: Integers = self._kept["joint"]  # type: ignore[assignment]  # what was kept under this name
-        return found, self.places(None)
+        return self._kept["joint"], self.places(None)
 
     def places(self, attribute: str | None) -> Integers:
         """For each joint cell's number its place in an array of variants, or variants and an attribute's values."""
@@ -72,13 +72,13 @@ class Cells:
         return np.asarray(parts[0] * sizes[axis] + parts[axis], np.int64)
 
     def stretches(self, counted: Booleans) -> Stretches:
-        """Units that count, in the order of their cells; kept for the metrics in which all analysed units count."""
-        if counted is self._kept.get("analysed") or np.array_equal(counted, self.assignments.analysed):
-            if "all" not in self._kept:
-                self._kept["analysed"] = counted
-                self._kept["all"] = Stretches.of(self.joint[0], counted)
-            return self._kept["all"]  # type: ignore[return-value]  # what was kept under this name
-        return Stretches.of(self.joint[0], counted)
+        """Units that count, in the order of their cells; kept for the other metrics in which the same units count."""
+        for known, stretches in self._ordered:
+            if known is counted or np.array_equal(known, counted):
+                return stretches
+        found = Stretches.of(self.joint[0], counted)
+        self._ordered.append((counted, found))
+        return found
 
     def entered(self) -> FloatArray:
         """Analysed units that had entered by the end of each day, shape ``(variants, days)``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -117,40 +118,38 @@ class Partial:
         last = int(self.latest[analysed[self.owner]].max(initial=NEVER_YET))
         return None if last == NEVER_YET else last
 
-    def among(self, chosen: Booleans) -> Partial:
-        """The same, of some units only."""
-        owners = chosen[self.owner]
-        return self._taken(np.flatnonzero(owners), np.flatnonzero(np.repeat(owners, self.lengths)))
-
     def with_keys(self, key: Integers) -> Partial:
         """The same with other numbers of the units, which must keep their order."""
         return replace(self, owner=key[self.owner], unit=key[self.unit])
 
     def spliced(self, new: Partial, touched: Booleans) -> Partial:
         """The same with the touched units as they are now: all their rows are taken from `new`."""
-        kept, came = self.among(~touched), new.among(touched)
-        owner = np.concatenate([kept.owner, came.owner])
-        order = np.argsort(owner, kind="stable")
-        lengths = np.concatenate([kept.lengths, came.lengths])
-        starts = np.concatenate([kept.first, came.first + kept.unit.size])[order]
-        ends = np.cumsum(lengths[order])
-        rows = np.arange(int(lengths.sum())) + np.repeat(starts - (ends - lengths[order]), lengths[order])
+        owner = np.concatenate([self.owner, new.owner])
+        chosen = np.flatnonzero(np.concatenate([~touched[self.owner], touched[new.owner]]))
+        owners = chosen[np.argsort(owner[chosen], kind="stable")]
+        lengths = np.concatenate([self.lengths, new.lengths])[owners]
+        starts = np.concatenate([self.first, new.first + self.unit.size])[owners]
+        first = np.cumsum(lengths) - lengths
+        rows = np.arange(int(lengths.sum())) + np.repeat(starts - first, lengths)
+        silent = dict.fromkeys((*self.silent, *new.silent))
 
-        both = Partial(
-            owner=owner,
-            first=np.concatenate([kept.first, came.first + kept.unit.size]),
-            unit=np.concatenate([kept.unit, came.unit]),
-            day=np.concatenate([kept.day, came.day]),
-            final={c: np.concatenate([kept.final[c], came.final[c]]) for c in kept.final if c in came.final},
-            over={c: np.concatenate([kept.over[c], came.over[c]]) for c in kept.over if c in came.over},
-            events=np.concatenate([kept.events, came.events]),
-            latest=np.concatenate([kept.latest, came.latest]),
-            silent={
-                c: np.concatenate([kept.silent_of(c), came.silent_of(c)])
-                for c in dict.fromkeys((*kept.silent, *came.silent))
-            },
+        def per_owner(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            return np.asarray(np.concatenate([one, other])[owners])
+
+        def per_row(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            return np.asarray(np.concatenate([one, other])[rows])
+
+        return Partial(
+            owner=owner[owners],
+            first=first,
+            unit=np.repeat(owner[owners], lengths),
+            day=per_row(self.day, new.day),
+            final={c: per_owner(self.final[c], new.final[c]) for c in self.final if c in new.final},
+            over={c: per_row(self.over[c], new.over[c]) for c in self.over if c in new.over},
+            events=per_owner(self.events, new.events),
+            latest=per_owner(self.latest, new.latest),
+            silent={c: per_owner(self.silent_of(c), new.silent_of(c)) for c in silent},
         )
-        return both._taken(order, rows)
 
     def silent_of(self, column: UnitColumn) -> Integers:
         """Events of each owner that count towards a column and have no value."""
@@ -160,20 +159,6 @@ class Partial:
     def lengths(self) -> Integers:
         """Rows of each owner."""
         return np.diff(np.append(self.first, self.unit.size)).astype(np.int64)
-
-    def _taken(self, owners: Integers, rows: Integers) -> Partial:
-        unit = self.unit[rows]
-        return Partial(
-            owner=self.owner[owners],
-            first=first_rows(unit),
-            unit=unit,
-            day=self.day[rows],
-            final={c: each[owners] for c, each in self.final.items()},
-            over={c: each[rows] for c, each in self.over.items()},
-            events=self.events[owners],
-            latest=self.latest[owners],
-            silent={c: each[owners] for c, each in self.silent.items()},
-        )
 
 
 def first_rows(unit: Integers) -> Integers:
