@@ -1,16 +1,20 @@
 """The analysis of many metrics from raw events, beside a bare scan of the same rows and one query per metric.
 
 A script: `python tests/bench/analysis.py [--units 1000000]`. Seventeen events per unit over 60 days with heavy tails,
-3 % of them twice; CPU-seconds of this process, the middle of interleaved runs, all in one run. "Bare" is
-``SELECT unit, count(*), sum(value) ... GROUP BY unit`` over the rows. The query per metric has the shape that
-GrowthBook documents (first exposure per unit, join of the events in the window, one row per unit, sums and sums of
-squares per variant), written anew.
+3 % of them twice, eight overlapping experiments; CPU-seconds of this process, the middle of interleaved runs, all in
+one run; every value is a hash of its number, so that two runs see the same rows. "Bare" is ``SELECT unit, count(*),
+sum(value) ... GROUP BY unit`` over the rows. The query per metric has the shape that GrowthBook documents (first
+exposure per unit, join of the events in the window, one row per unit, sums and sums of squares per variant), the query
+for all metrics that of its fact tables (one scan, a CASE per metric), both written anew; tea-tasting gets the table of
+one row per unit that it needs. These three give totals only, of the kinds they know; ours gives every kind, with 60
+daily results, covariates and quantiles.
 """
 
 from __future__ import annotations
 
 import argparse
 import resource
+import shutil
 import statistics
 import tempfile
 import time
@@ -27,31 +31,42 @@ from pipelines.definitions.metrics import Metric
 from pipelines.engine.warehouse import Warehouse, open_warehouse
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-NOW = START + timedelta(days=60)
+END = START + timedelta(days=60)
+NOW = END - timedelta(hours=1)
+EXPERIMENTS = 8
 EVENTS = ("view", "cart", "purchase", "refund", "search", "error", "load", "signup", "share", "visit")
 METRIC: TypeAdapter[Metric] = TypeAdapter(Metric)
 EXPOSURES = """
 INSERT INTO exposure_rows
-SELECT i, 'checkout', i, CASE WHEN i % 2 = 0 THEN 'old' ELSE 'new' END,
-    TIMESTAMP '2026-01-01' + to_microseconds((hash(i) % 4320000000000)::BIGINT),
+SELECT i + $units * e, 'checkout' || e, i, CASE WHEN (i >> e) % 2 = 0 THEN 'old' ELSE 'new' END,
+    TIMESTAMP '2026-01-01' + to_microseconds((hash(i, e) % 4320000000000)::BIGINT),
     json_object('country', (['DE', 'AT', 'CH', 'FR'])[1 + i % 4], 'platform', (['ios', 'web'])[1 + i % 2])::VARCHAR, 1
-FROM range($units) AS t(i)
+FROM range($units) AS t(i), range($experiments) AS x(e)
+WHERE e = 0 OR hash(i, e) % 4 = 0
 """
 FACTS = """
 INSERT INTO event_rows
 SELECT j, hash(j, 1) % $units, 1 + (hash(j, 2) % 100 // 10),
     TIMESTAMP '2026-01-01' + to_microseconds((hash(j, 3) % 5184000000000)::BIGINT),
-    round(exp(3 + 1.2 * (random() + random() + random() + random() - 2)), 2), NULL, 1
+    round(exp(0.6 + 0.0012 * (hash(j, 5) % 1000 + hash(j, 6) % 1000 + hash(j, 7) % 1000 + hash(j, 8) % 1000)), 2),
+    NULL, 1
 FROM range($events) AS t(j)
 ORDER BY 3, 2, 4
 """
-TWICE = "INSERT INTO event_rows SELECT event_id + $events, * EXCLUDE event_id FROM event_rows USING SAMPLE 3 PERCENT"
+TWICE = """
+INSERT INTO event_rows
+SELECT event_id + $events, * EXCLUDE event_id FROM event_rows WHERE hash(event_id, 9) % 100 < 3
+"""
 BARE = "SELECT unit_id, count(*), sum(value) FROM event_rows GROUP BY unit_id"
-PER_METRIC = """
+UNITS = """
 WITH units AS (
     SELECT unit_id, min(variant) AS variant, min(exposed_at) AS exposed_at
-    FROM exposure_rows WHERE experiment = 'checkout' GROUP BY unit_id HAVING count(DISTINCT variant) = 1
+    FROM exposure_rows WHERE experiment = 'checkout0' GROUP BY unit_id HAVING count(DISTINCT variant) = 1
 ),
+"""
+PER_METRIC = (
+    UNITS
+    + """
 per_unit AS (
     SELECT u.variant, u.unit_id, coalesce(sum(e.value), 0) AS x
     FROM units AS u LEFT JOIN event_rows AS e
@@ -61,40 +76,48 @@ per_unit AS (
 )
 SELECT variant, count(*), sum(x), sum(x * x) FROM per_unit GROUP BY variant
 """
+)
 
 
 def metrics(count: int) -> list[Metric]:
-    """Metrics of every kind but retention and funnels, over ten events and several windows."""
+    """Metrics of every kind, over ten events and several windows; quantiles and covariates among them."""
     found = []
     for number in range(count):
         event = EVENTS[number % len(EVENTS)]
         window = (7, 14, 21, 28, None)[number // len(EVENTS) % 5]
-        table: dict[str, Any] = {"name": f"m{number}", "better": "higher", "window_days": window}
-        match number % 6:
-            case 0:
-                table |= {"kind": "proportion", "event": event}
-            case 1:
-                table |= {"kind": "mean", "event": event}
-            case 2:
-                table |= {"kind": "count", "event": event}
-            case 3:
-                parts = {"numerator": {"event": event, "aggregate": "sum"}, "denominator": {"event": "visit"}}
-                table |= {"kind": "ratio", **parts}
-            case 4:
-                table |= {"kind": "mean", "event": event, "covariates": {"look_back_days": 14}}
-            case _:
-                table |= {"kind": "max", "event": event}
-        found.append(METRIC.validate_python({name: value for name, value in table.items() if value is not None}))
+        table: dict[str, Any] = {"name": f"m{number}", "better": "higher", "event": event, "window_days": window}
+        table |= _kind(number % 12, event, EVENTS[(number + 1) % len(EVENTS)])
+        wanted = {name: value for name, value in table.items() if value is not None}
+        found.append(METRIC.validate_python(wanted))
     return found
 
 
-def experiment(segments: tuple[str, ...]) -> Experiment:
+def _kind(number: int, event: str, other: str) -> dict[str, Any]:
+    parts = {"numerator": {"event": event, "aggregate": "sum"}, "denominator": {"event": other}}
+    tables: tuple[dict[str, Any], ...] = (
+        {"kind": "proportion"},
+        {"kind": "mean"},
+        {"kind": "count"},
+        {"kind": "ratio", "event": None, **parts},
+        {"kind": "mean", "covariates": {"look_back_days": 14}},
+        {"kind": "max"},
+        {"kind": "mean", "cap": {"upper": 200.0}},
+        {"kind": "distinct"},
+        {"kind": "retention", "from_days": 1, "to_days": 8, "window_days": None},
+        {"kind": "funnel", "event": None, "steps": [{"event": other}, {"event": event, "within_days": 3}]},
+        {"kind": "time_to_event", "window_days": 14},
+        {"kind": "quantile", "quantile": 0.9, "of": "events"},
+    )
+    return tables[number]
+
+
+def experiment(number: int, segments: tuple[str, ...]) -> Experiment:
     """Sixty days, two variants."""
     return Experiment.model_validate(
         {
-            "name": "checkout",
+            "name": f"checkout{number}",
             "start": START,
-            "end": NOW,
+            "end": END,
             "control": "old",
             "variants": [{"name": "old", "share": 0.5}, {"name": "new", "share": 0.5}],
             "success": ["m0"],
@@ -110,11 +133,96 @@ def fill(warehouse: Warehouse, units: int) -> int:
     run("INSERT INTO batches VALUES (1, 'exposures', 'b', '', '', 0, 0, 0, 0, now(), now())")
     for code, name in enumerate(EVENTS, 1):
         run("INSERT INTO event_names VALUES (?, ?)", [code, name])
-    run(EXPOSURES, {"units": units})
+    run(EXPOSURES, {"units": units, "experiments": EXPERIMENTS})
     run(FACTS, {"units": units, "events": events})
     run(TWICE, {"events": events})
     run("CHECKPOINT")
     return int(run("SELECT count(*) FROM event_rows").fetchall()[0][0])
+
+
+def ours(
+    warehouse: Warehouse,
+    wanted: list[Metric],
+    segments: tuple[str, ...] = (),
+    *,
+    number: int = 0,
+    until: datetime = NOW,
+    partials: Path | None = None,
+) -> None:
+    """All metrics of one experiment, with the result of every day."""
+    known = {metric.name: metric for metric in wanted}
+    read_moments(warehouse, experiment(number, segments), wanted, until=until, known=known, partials=partials)
+
+
+def per_metric(warehouse: Warehouse, count: int) -> None:
+    """One query per metric."""
+    for number in range(count):
+        warehouse.connection.execute(PER_METRIC, [1 + number % len(EVENTS)]).fetchall()
+
+
+def _columns(count: int) -> str:
+    windows = (7, 14, 21, 28, 60)
+    return ", ".join(
+        f"coalesce(sum(CASE WHEN e.event_code = {1 + number % len(EVENTS)} AND e.occurred_at < u.exposed_at "
+        f"+ INTERVAL {windows[number // len(EVENTS) % 5]} DAY THEN e.value END), 0) AS m{number}"
+        for number in range(count)
+    )
+
+
+def _per_unit(count: int) -> str:
+    return (
+        f"{UNITS} per_unit AS (SELECT u.variant, u.unit_id, {_columns(count)} FROM units AS u "
+        "LEFT JOIN event_rows AS e ON e.unit_id = u.unit_id AND e.occurred_at >= u.exposed_at GROUP BY ALL)"
+    )
+
+
+def all_metrics(warehouse: Warehouse, count: int) -> None:
+    """One query for all metrics."""
+    sums = ", ".join(f"sum(m{number}), sum(m{number} * m{number})" for number in range(count))
+    warehouse.connection.execute(
+        f"{_per_unit(count)} SELECT variant, count(*), {sums} FROM per_unit GROUP BY 1"
+    ).fetchall()
+
+
+def tea_tasting(warehouse: Warehouse, count: int) -> None:
+    """The table of one row per unit, and the analysis of it."""
+    import tea_tasting as tt
+
+    table = warehouse.connection.sql(f"{_per_unit(count)} SELECT * FROM per_unit").to_arrow_table()
+    tests = {f"m{number}": tt.Mean(f"m{number}") for number in range(count)}
+    tt.Experiment(tests, variant="variant").analyze(table, control="old")
+
+
+def works(folder: Path) -> dict[str, Callable[[Warehouse], None]]:
+    """What is timed, by name."""
+    ten, fifty, before = metrics(10), metrics(50), NOW - timedelta(days=1)
+    built, used = folder / "built.npz", folder / "used.npz"
+
+    def every_experiment(warehouse: Warehouse) -> None:
+        for number in range(EXPERIMENTS):
+            ours(warehouse, fifty, number=number)
+
+    def build(warehouse: Warehouse) -> None:
+        built.unlink(missing_ok=True)
+        ours(warehouse, fifty, until=before, partials=built)
+
+    def append(warehouse: Warehouse) -> None:
+        shutil.copyfile(built, used)
+        ours(warehouse, fifty, partials=used)
+
+    return {
+        "bare": lambda w: w.connection.execute(BARE).fetchnumpy(),
+        "10 metrics, 60 daily results": lambda w: ours(w, ten),
+        "50 metrics, 60 daily results": lambda w: ours(w, fifty),
+        "50 metrics, 60 daily results, 2 segments": lambda w: ours(w, fifty, ("country", "platform")),
+        "the same 50, partials built": build,
+        "the same 50, a day appended": append,
+        "the same 50, an hour later, nothing new": lambda w: ours(w, fifty, partials=used),
+        "8 experiments with 50 each": every_experiment,
+        "peer: one query per metric, 50 of them": lambda w: per_metric(w, 50),
+        "peer: one query for 50 metrics": lambda w: all_metrics(w, 50),
+        "peer: tea-tasting, 50 metrics": lambda w: tea_tasting(w, 50),
+    }
 
 
 def main() -> None:
@@ -123,37 +231,24 @@ def main() -> None:
     parser.add_argument("--units", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    ten, fifty = metrics(10), metrics(50)
-
-    def ours(warehouse: Warehouse, wanted: list[Metric], segments: tuple[str, ...] = ()) -> object:
-        return read_moments(warehouse, experiment(segments), wanted, until=NOW, known={m.name: m for m in wanted})
-
-    def per_metric(warehouse: Warehouse) -> None:
-        for number in range(50):
-            warehouse.connection.execute(PER_METRIC, [1 + number % len(EVENTS)]).fetchall()
-
-    work: dict[str, Callable[[Warehouse], object]] = {
-        "bare": lambda w: w.connection.execute(BARE).fetchnumpy(),
-        "10 metrics with daily series": lambda w: ours(w, ten),
-        "50 metrics with daily series": lambda w: ours(w, fifty),
-        "50 metrics, daily, 2 segments": lambda w: ours(w, fifty, ("country", "platform")),
-        "one query per metric, 50 of them": per_metric,
-    }
-    took: dict[str, list[float]] = {name: [] for name in work}
     with tempfile.TemporaryDirectory() as folder:
+        work = works(Path(folder))
+        took: dict[str, list[float]] = {name: [] for name in work}
         with open_warehouse(Path(folder) / "warehouse.duckdb", threads=2) as warehouse:
             events = fill(warehouse, options.units)
         with open_warehouse(Path(folder) / "warehouse.duckdb", threads=2, read_only=True) as warehouse:
+            ours(warehouse, metrics(10))  # imports and compiled statements are not what is timed
             for _ in range(options.repeats):
                 for name, run in work.items():
                     began = time.process_time()
                     run(warehouse)
                     took[name].append(time.process_time() - began)
+        kept = (Path(folder) / "built.npz").stat().st_size
     bare = statistics.median(took["bare"])
-    print(f"{options.units:,} units, {events:,} events")
+    print(f"{options.units:,} units, {events:,} events, {kept / 1e6:,.0f} MB of partials")
     for name, seconds in took.items():
         middle = statistics.median(seconds)
-        print(f"{name:34s} {middle:8.2f} CPU s  {middle / bare:6.2f} times bare")
+        print(f"{name:42s} {middle:8.2f} CPU s  {middle / bare:6.2f} times bare")
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB (everything in one process)")
 
 
