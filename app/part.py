@@ -23,11 +23,18 @@ EVERY_SECONDS = {"schedule": 20.0, "inbox": 5.0, "rollouts": 300.0}
 
 
 def deliver_due(workspace: Workspace) -> None:
-    """Render the reports that are due."""
+    """Render the reports that are due, and send the messages that wait."""
     from pipelines.definitions.loader import load_definitions
     from pipelines.schedule import run_due
+    from pipelines.schedule.sending import send_waiting
 
-    run_due(workspace, load_definitions(workspace.root), actor=part("schedule"), now=datetime.now(UTC))
+    try:
+        run_due(workspace, load_definitions(workspace.root), actor=part("schedule"), now=datetime.now(UTC))
+    finally:  # what waits is complete, whatever keeps new reports from being made
+        if workspace.state_path.exists():
+            settings = Settings.load(workspace)
+            for each in send_waiting(workspace, settings, actor=part("schedule"), now=lambda: datetime.now(UTC)):
+                _LOG.info("%s to %s: %s %s", each.message.report, each.message.channel, each.state, each.problem)
 
 
 def load_inbox(workspace: Workspace) -> None:

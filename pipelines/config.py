@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from pipelines.access.confidential import Secret
 from pipelines.access.login import Login, find_login
+from pipelines.access.mail_server import MailServer
 from pipelines.access.roles import Role
 from pipelines.errors import UsageError
 
@@ -191,6 +192,8 @@ class Settings(BaseSettings):
     """Whether an address counts that the provider does not call verified."""
     webhook_private_hosts: list[str] = []
     """Hosts whose webhooks may have private addresses; link-local ones are never called."""
+    mail: MailServer = MailServer()
+    """The mail server: host, port, security ("starttls", "tls" or "none"), user and sender."""
     session_hours: Annotated[float, Field(gt=0, le=720, allow_inf_nan=False)] = 12.0
     """Hours after which people have to sign in again."""
 
@@ -287,6 +290,7 @@ _EXAMPLES = {
     "login_url": '"https://login.example.org/.well-known/openid-configuration"',
     "login_client": '"rampwise"',
     "default_role": '"viewer"',
+    "mail": '{ host = "smtp.example.org", sender = "rampwise@example.org" }',
 }
 
 

@@ -1,4 +1,4 @@
-"""`rampwise report render` and `rampwise report run`."""
+"""`rampwise report render`, `run`, `send` and `deliveries`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands.session import Output, OutputFormat, emit, emit_json, say, session
+from app.commands.session import Output, OutputFormat, columns, emit, emit_json, say, session
 
 if TYPE_CHECKING:
+    from pipelines.config import Workspace
     from pipelines.schedule import Delivery
+    from pipelines.schedule.sending import Attempt
+    from pipelines.store.outgoing import Message
 
-group = typer.Typer(no_args_is_help=True, help="Render reports: one now, or those that their schedules say are due.")
+group = typer.Typer(no_args_is_help=True, help="Render and send reports: one now, or those that are due.")
 
 
 @group.command()
@@ -79,23 +82,104 @@ def run(
     workspace = session(context).workspace
     definitions = load_definitions(workspace.root)
     try:
-        deliveries = run_due(workspace, definitions, actor=local_actor(), now=now or datetime.now(UTC))
+        done = run_due(workspace, definitions, actor=local_actor(), now=now or datetime.now(UTC))
     except DeliveryError as error:
-        _print_deliveries(error.deliveries, output)
+        _print_deliveries(error.deliveries, _send(workspace), output)
         raise
-    if not deliveries:
+    if not done:
         say("No report is due.")
-    _print_deliveries(deliveries, output)
+    _print_deliveries(done, _send(workspace), output)
 
 
-def _print_deliveries(deliveries: Sequence[Delivery], output: OutputFormat) -> None:
+@group.command()
+def send(
+    context: typer.Context,
+    report: Annotated[str, typer.Argument(help="Name of the report.")],
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Render a report now and send it to its channels, whether or not it is due."""
+    from pipelines.access.actors import local_actor
+    from pipelines.definitions.loader import load_definitions
+    from pipelines.schedule import send_now
+
+    workspace = session(context).workspace
+    definitions = load_definitions(workspace.root)
+    delivery = send_now(workspace, definitions, report, actor=local_actor(), now=datetime.now(UTC))
+    _print_deliveries((delivery,), _send(workspace), output)
+
+
+@group.command()
+def deliveries(
+    context: typer.Context,
+    report: Annotated[str | None, typer.Argument(help="Name of the report; all if none.")] = None,
+    *,
+    again: Annotated[
+        bool, typer.Option("--again", help="Let messages that were given up wait once more, and send what waits.")
+    ] = False,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """List messages to mail, webhooks and chats: sent, waiting for another attempt, or dead, and why."""
+    from pipelines.access.actors import local_actor
+    from pipelines.formatting import for_terminal
+    from pipelines.store.outgoing import Outgoing
+
+    workspace = session(context).workspace
+    outgoing = Outgoing(workspace.state_path)
+    if again:
+        for message in outgoing.all(report, state="dead"):
+            outgoing.revive(message.report, message.slot, actor=local_actor(), now=datetime.now(UTC))
+        _send(workspace)
+    messages = outgoing.all(report)
     if output is OutputFormat.JSON:
-        emit_json({"deliveries": [_plain(delivery) for delivery in deliveries]})
-    for delivery in deliveries:
+        emit_json({"messages": [_message(message) for message in messages]})
+        return
+    if not messages:
+        say("No message was ever sent: reports name their channels in [[deliver]].")
+        return
+    lines = [("Report", "Slot", "Channel", "State", "Attempts", "Problem")]
+    lines += [
+        (m.report, m.slot.isoformat(), m.channel, m.state, str(m.attempts), for_terminal(m.last_error))
+        for m in messages
+    ]
+    emit(columns(lines))
+
+
+def _send(workspace: Workspace) -> tuple[Attempt, ...]:
+    """Send what waits."""
+    from pipelines.access.actors import local_actor
+    from pipelines.config import Settings
+    from pipelines.schedule.sending import send_waiting
+
+    if not workspace.state_path.exists():
+        return ()
+    return send_waiting(workspace, Settings.load(workspace), actor=local_actor(), now=lambda: datetime.now(UTC))
+
+
+def _print_deliveries(done: Sequence[Delivery], attempts: Sequence[Attempt], output: OutputFormat) -> None:
+    if output is OutputFormat.JSON:
+        sent = [{**_message(each.message), "state": each.state, "last_error": each.problem} for each in attempts]
+        emit_json({"deliveries": [_plain(delivery) for delivery in done], "messages": sent})
+    for delivery in done:
         if output is OutputFormat.TEXT:
             emit("\n".join(str(path) for path in delivery.paths))
         if delivery.missing:
             say(f"{delivery.report}: not analysed yet, so not in the report: {', '.join(delivery.missing)}.")
+    for each in attempts:
+        told = {"sent": "sent", "waiting": "waits for another attempt", "dead": "given up"}[each.state]
+        say(f"{each.message.report} to {each.message.channel}: {told}{': ' if each.problem else ''}{each.problem}")
+
+
+def _message(message: Message) -> dict[str, object]:
+    return {
+        "report": message.report,
+        "slot": message.slot.isoformat(),
+        "channel": message.channel,
+        "subject": message.subject,
+        "state": message.state,
+        "attempts": message.attempts,
+        "next_attempt": message.next_attempt.isoformat() if message.state == "waiting" else None,
+        "last_error": message.last_error,
+    }
 
 
 def _plain(delivery: Delivery) -> dict[str, object]:
@@ -105,4 +189,5 @@ def _plain(delivery: Delivery) -> dict[str, object]:
         "paths": [str(path) for path in delivery.paths],
         "experiments": list(delivery.experiments),
         "missing": list(delivery.missing),
+        "channels": list(delivery.messages),
     }

@@ -11,6 +11,7 @@ from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from pipelines.definitions.channels import Channel
 from pipelines.definitions.definition import Definition, Name
 from pipelines.definitions.experiments import Experiment
 
@@ -70,6 +71,10 @@ class ReportSchedule(Definition):
     """When: five cron fields (minute, hour, day of month, month, day of week), for example "0 8 * * MON"."""
     timezone: TimeZone = "UTC"
     """Time zone of `cron`, a name of the IANA database such as "Europe/Berlin"; daylight saving is followed."""
+    catch_up: Literal["latest", "all", "skip"] = "latest"
+    """Of missed slots the latest, all (each as of its moment), or, with "skip", none that is over an hour late."""
+    deliver: Annotated[tuple[Channel, ...], Field(strict=False)] = ()
+    """Where it goes besides the outbox."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

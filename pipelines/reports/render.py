@@ -70,7 +70,7 @@ def render_html(snapshot: Snapshot, *, rendered_at: datetime) -> str:
     """
     word = wording.decision_word(snapshot.decision.decision)
     return (
-        _environment()
+        environment()
         .get_template("page.html")
         .render(
             title=f"{word.label}: {snapshot.title}",
@@ -109,7 +109,7 @@ def render_digest(
     """
     ordered = sorted(snapshots, key=lambda each: (URGENCY.index(Decision(each.decision.decision)), each.experiment))
     return (
-        _environment()
+        environment()
         .get_template("page.html")
         .render(
             title=title,
@@ -169,7 +169,8 @@ def _exact(value: float | None) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates of reports, which escape everything that comes from outside."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

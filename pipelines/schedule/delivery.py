@@ -4,24 +4,33 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from pipelines.access.roles import Action, Actor
-from pipelines.config import Workspace
-from pipelines.definitions.loader import Definitions
+from pipelines.config import Settings, Workspace
+from pipelines.definitions.channels import destinations
+from pipelines.definitions.loader import Definitions, UnknownNameError
 from pipelines.definitions.reports import ReportSchedule
 from pipelines.errors import PipelineError
+from pipelines.reports.compose import compose, facts
 from pipelines.reports.files import write_whole
-from pipelines.reports.render import render_digest
+from pipelines.reports.rendered import RenderedReport
 from pipelines.schedule.slots import slots_before
 from pipelines.store.database import StateError
+from pipelines.store.outgoing import Message
+from pipelines.store.snapshot import Snapshot
 from pipelines.store.state import State
 
 FIRST_REACH = timedelta(days=7)
 """How far back the very first slot of a report may lie."""
+LATE = timedelta(hours=1)
+"""How late a slot may be where missed ones are skipped."""
+MOST_SLOTS = 60
+"""How many missed slots are made up for at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +47,8 @@ class Delivery:
         Experiments in the report.
     missing
         Experiments the report names but that have not been analysed yet.
+    messages
+        The channels whose messages now wait to be sent.
     """
 
     report: str
@@ -45,6 +56,7 @@ class Delivery:
     paths: tuple[Path, ...]
     experiments: tuple[str, ...]
     missing: tuple[str, ...]
+    messages: tuple[str, ...] = ()
 
 
 class DeliveryError(PipelineError):
@@ -68,8 +80,8 @@ class DeliveryError(PipelineError):
         )
 
 
-def due_slot(schedule: ReportSchedule, delivered: datetime | None, *, now: datetime) -> datetime | None:
-    """The one slot to deliver now, or None.
+def due_slots(schedule: ReportSchedule, delivered: datetime | None, *, now: datetime) -> tuple[datetime, ...]:
+    """The slots to deliver now, oldest first.
 
     Parameters
     ----------
@@ -82,17 +94,19 @@ def due_slot(schedule: ReportSchedule, delivered: datetime | None, *, now: datet
 
     Notes
     -----
-    It is the latest slot that has come, if that is later than the last one delivered. Slots missed before it are not
-    made up for: a report shows the state of the day it is rendered on, so three copies of it would say nothing more.
-    A report that was never delivered starts with its latest slot if that is at most a week old, and waits for the
-    next one otherwise: a new schedule brings a first report soon, and no report of last month.
+    Slots that were missed are made up for as `catch_up` says: `latest` brings the latest only, since a report shows
+    the state of the day it is rendered on; `all` brings every one as of its own moment, at most `MOST_SLOTS`; `skip`
+    brings none that is more than an hour late. A report that was never delivered starts with its latest slot if that
+    is at most a week old, and waits for the next one otherwise: a new schedule brings no report of last month.
     """
-    latest = next(slots_before(schedule.cron, schedule.timezone, now), None)
-    if latest is None:
-        return None
-    if delivered is None:
-        return latest if now - latest <= FIRST_REACH else None
-    return latest if latest > delivered else None
+    reach = LATE if schedule.catch_up == "skip" else FIRST_REACH if delivered is None else None
+    most = MOST_SLOTS if schedule.catch_up == "all" and delivered is not None else 1
+    found = []
+    for slot in islice(slots_before(schedule.cron, schedule.timezone, now), most):
+        if (delivered is not None and slot <= delivered) or (reach is not None and now - slot > reach):
+            break
+        found.append(slot)
+    return tuple(reversed(found))
 
 
 def run_due(workspace: Workspace, definitions: Definitions, *, actor: Actor, now: datetime) -> tuple[Delivery, ...]:
@@ -128,32 +142,68 @@ def run_due(workspace: Workspace, definitions: Definitions, *, actor: Actor, now
     actor.require(Action.SEND_REPORT)
     deliveries: list[Delivery] = []
     failures: list[tuple[str, Exception]] = []
+    public_url = Settings.load(workspace).public_url
     with State(workspace.state_path) as state:
         for name in sorted(definitions.reports):
             schedule = definitions.reports[name]
             finished = [record.slot for record in state.deliveries(name) if record.finished_at is not None]
             last = max(finished, default=None)
-            slot = due_slot(schedule, last, now=now)
-            if slot is None or not state.claim_delivery(name, slot, actor=actor):
-                continue
-            try:
-                delivery = _deliver(workspace, definitions, state, schedule, slot=slot, last=last, now=now)
-                state.finish_delivery(name, slot, delivery.paths, actor=actor)
-            except (OSError, PipelineError) as error:
-                failures.append((name, error))
-                _release(state, name, slot)
-            except BaseException:
-                _release(state, name, slot)
-                raise
-            else:
-                deliveries.append(delivery)
+            for slot in due_slots(schedule, last, now=now):
+                if not state.claim_delivery(name, slot, actor=actor):
+                    continue
+                try:
+                    found = _rendered(definitions, state, schedule, slot=slot, last=last, now=now, url=public_url)
+                    deliveries.append(_kept(workspace, state, schedule, found, slot=slot, now=now, actor=actor))
+                    last = slot
+                except (OSError, PipelineError) as error:
+                    failures.append((name, error))
+                    _release(state, name, slot)
+                    break
+                except BaseException:
+                    _release(state, name, slot)
+                    raise
     if failures:
         raise DeliveryError(tuple(deliveries), tuple(failures))
     return tuple(deliveries)
 
 
-def _deliver(
-    workspace: Workspace,
+def send_now(workspace: Workspace, definitions: Definitions, name: str, *, actor: Actor, now: datetime) -> Delivery:
+    """Render a report and put its messages on their way, whether or not it is due; its slot is this moment.
+
+    Raises
+    ------
+    NotAllowedError
+        If the actor may not send reports.
+    UnknownNameError
+        If there is no such report.
+    """
+    actor.require(Action.SEND_REPORT, name)
+    if name not in definitions.reports:
+        raise UnknownNameError("report", name, definitions.reports)
+    schedule, slot = definitions.reports[name], now.astimezone(UTC)
+    with State(workspace.state_path) as state:
+        finished = [record.slot for record in state.deliveries(name) if record.finished_at is not None]
+        state.claim_delivery(name, slot, actor=actor)
+        try:
+            found = _rendered(
+                definitions,
+                state,
+                schedule,
+                slot=slot,
+                last=max(finished, default=None),
+                now=now,
+                url=Settings.load(workspace).public_url,
+            )
+            return _kept(workspace, state, schedule, found, slot=slot, now=now, actor=actor)
+        except BaseException:
+            _release(state, name, slot)
+            raise
+
+
+_Found = tuple[RenderedReport, tuple[Snapshot, ...]]
+
+
+def _rendered(
     definitions: Definitions,
     state: State,
     schedule: ReportSchedule,
@@ -161,29 +211,75 @@ def _deliver(
     slot: datetime,
     last: datetime | None,
     now: datetime,
-) -> Delivery:
+    url: str | None,
+) -> _Found:
+    """The report, and the looks in it: the latest, or those of the slot's own moment where missed slots are made up."""
     before = next(islice(slots_before(schedule.cron, schedule.timezone, slot), 1, None), slot)
     # Since the last delivery, not the last slot: an experiment that ended in a missed week is still reported.
     names = schedule.covered(definitions.experiments, since=min(last or before, before), until=slot)
-    snapshots = {name: state.latest(name) for name in names}
-    shown = [snapshot for snapshot in snapshots.values() if snapshot is not None]
-    missing = tuple(name for name, snapshot in snapshots.items() if snapshot is None)
-    html = render_digest(
+    moment = slot if schedule.catch_up == "all" else now
+    looks = {name: state.shown_at(name, moment)[0] for name in names}
+    shown = tuple(look for look in looks.values() if look is not None)
+    earlier = {} if last is None else {each.experiment: state.shown_at(each.experiment, last)[0] for each in shown}
+    report = compose(
         schedule.screen_title,
         shown,
+        before={name: look for name, look in earlier.items() if look is not None},
         description=schedule.description,
-        missing=missing,
+        missing=tuple(name for name, look in looks.items() if look is None),
         slot=slot.astimezone(ZoneInfo(schedule.timezone)),
         rendered_at=now,
+        public_url=url,
     )
-    path = write_whole(workspace.outbox / f"{schedule.name}_{slot:%Y-%m-%dT%H%MZ}.html", html)
+    return report, shown
+
+
+def _kept(
+    workspace: Workspace,
+    state: State,
+    schedule: ReportSchedule,
+    found: _Found,
+    *,
+    slot: datetime,
+    now: datetime,
+    actor: Actor,
+) -> Delivery:
+    """Write the page, and record it together with the messages that now wait."""
+    report, shown = found
+    path = write_whole(workspace.outbox / f"{schedule.name}_{slot:%Y-%m-%dT%H%MZ}.html", report.html)
+    data = facts(report, shown, name=schedule.name, slot=slot)
+    body = {"text": report.text, "markdown": report.markdown, "mail": report.mail_html, "data": data}
+    messages = tuple(
+        Message(
+            report=schedule.name,
+            slot=slot,
+            channel=channel,
+            message_id=_message_id(workspace, schedule.name, slot, channel),
+            subject=report.subject,
+            body=body,
+            state="waiting",
+            attempts=0,
+            next_attempt=now,
+            last_error="",
+            changed_at=now,
+        )
+        for channel in destinations(schedule.deliver)
+    )
+    state.finish_delivery(schedule.name, slot, (path,), actor=actor, messages=messages)
     return Delivery(
         report=schedule.name,
         slot=slot,
         paths=(path,),
         experiments=tuple(snapshot.experiment for snapshot in shown),
-        missing=missing,
+        missing=report.missing,
+        messages=tuple(message.channel for message in messages),
     )
+
+
+def _message_id(workspace: Workspace, report: str, slot: datetime, channel: str) -> str:
+    """The same whenever the same message is made; nobody can tell from it where the workspace lies."""
+    text = "\0".join((str(workspace.root), report, slot.astimezone(UTC).isoformat(), channel))
+    return sha256(text.encode()).hexdigest()[:32]
 
 
 def _release(state: State, report: str, slot: datetime) -> None:

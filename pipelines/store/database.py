@@ -12,7 +12,7 @@ from urllib.parse import quote
 from pipelines.errors import PipelineError
 from pipelines.store import audit
 
-LAYOUT_VERSION = 3
+LAYOUT_VERSION = 4
 _BUSY_SECONDS = 10.0
 _LAYOUT = """
 CREATE TABLE snapshots (
@@ -80,6 +80,54 @@ BEGIN SELECT RAISE(ABORT, 'the log of rollouts can only be added to'); END""",
 """The log of rollouts, what their ticks read, and what deployment tools reported."""
 
 
+_DESK = (
+    """CREATE TABLE messages (
+    report TEXT NOT NULL,
+    slot TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    message_id TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    body TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('waiting', 'sent', 'dead')),
+    attempts INTEGER NOT NULL DEFAULT 0,
+    next_attempt TEXT NOT NULL,
+    claimed_until TEXT,
+    last_error TEXT NOT NULL DEFAULT '',
+    changed_at TEXT NOT NULL,
+    PRIMARY KEY (report, slot, channel)
+)""",
+    "CREATE INDEX messages_by_state ON messages (state, next_attempt)",
+    """CREATE TABLE human_decisions (
+    number INTEGER PRIMARY KEY,
+    experiment TEXT NOT NULL,
+    at TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    decision TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    snapshot_id TEXT NOT NULL,
+    computed TEXT NOT NULL
+)""",
+    "CREATE INDEX human_decisions_by_experiment ON human_decisions (experiment, number)",
+    """CREATE TRIGGER human_decisions_are_never_edited BEFORE UPDATE ON human_decisions
+BEGIN SELECT RAISE(ABORT, 'decisions of people can only be added'); END""",
+    """CREATE TRIGGER human_decisions_are_never_removed BEFORE DELETE ON human_decisions
+BEGIN SELECT RAISE(ABORT, 'decisions of people can only be added'); END""",
+    """CREATE TABLE alerts (
+    subject TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    since TEXT NOT NULL,
+    snapshot_id TEXT NOT NULL,
+    text TEXT NOT NULL,
+    over_at TEXT,
+    PRIMARY KEY (subject, kind, since)
+)""",
+)
+"""Messages on their way to people, decisions that people took, and what was raised as an alert."""
+
+_LAYOUTS = (tuple(filter(str.strip, _LAYOUT.split(";"))), audit.LAYOUT, _ROLLOUTS, _DESK)
+"""What each layout adds to the one before it."""
+
+
 class StateError(PipelineError):
     """The state database cannot be used as it is."""
 
@@ -137,15 +185,10 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         found = _layout(connection)  # another process may have been first
-        if found < 1:
-            for statement in filter(str.strip, _LAYOUT.split(";")):
-                connection.execute(statement)
-        if found < 2:
-            for statement in audit.LAYOUT:
-                connection.execute(statement)
-        if found < 3:
-            for statement in _ROLLOUTS:
-                connection.execute(statement)
+        for layout, statements in enumerate(_LAYOUTS, 1):
+            if found < layout:
+                for statement in statements:
+                    connection.execute(statement)
         if found < LAYOUT_VERSION:
             connection.execute(f"PRAGMA user_version = {LAYOUT_VERSION}")
     except BaseException:

@@ -17,10 +17,11 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from pipelines.access.roles import Action, Actor
-from pipelines.store import definition_texts
+from pipelines.store import definition_texts, outgoing
 from pipelines.store.changes import Recorder, changing
 from pipelines.store.database import StateError, open_database
 from pipelines.store.snapshot import SCHEMA_VERSION, Snapshot, from_json, to_json
+from pipelines.store.times import to_text, to_time
 
 CLAIM_LIFETIME = timedelta(minutes=15)
 
@@ -112,7 +113,7 @@ class State:
                 (
                     snapshot.snapshot_id,
                     snapshot.experiment,
-                    _to_text(snapshot.analysed_at),
+                    to_text(snapshot.analysed_at),
                     snapshot.phase,
                     snapshot.decision.decision,
                     snapshot.schema_version,
@@ -179,7 +180,7 @@ class State:
             "SELECT snapshot_id, analysed_at FROM snapshots WHERE experiment = ? ORDER BY analysed_at, sequence",
             experiment,
         )
-        return tuple((row["snapshot_id"], _to_time(row["analysed_at"])) for row in rows)
+        return tuple((row["snapshot_id"], to_time(row["analysed_at"])) for row in rows)
 
     # -- report deliveries -----------------------------------------------------------------------------------
 
@@ -222,14 +223,21 @@ class State:
                 "INSERT INTO deliveries (report, slot, claimed_by, claimed_at) VALUES (?, ?, ?, ?)"
                 " ON CONFLICT (report, slot) DO UPDATE SET claimed_by = excluded.claimed_by,"
                 " claimed_at = excluded.claimed_at WHERE finished_at IS NULL AND claimed_at < ?",
-                (report, _to_text(slot), self._token, _to_text(moment), _to_text(moment - lifetime)),
+                (report, to_text(slot), self._token, to_text(moment), to_text(moment - lifetime)),
             )
             return cursor.rowcount == 1
 
     def finish_delivery(
-        self, report: str, slot: datetime, paths: Sequence[Path | str], *, actor: Actor, now: datetime | None = None
+        self,
+        report: str,
+        slot: datetime,
+        paths: Sequence[Path | str],
+        *,
+        actor: Actor,
+        messages: Sequence[outgoing.Message] = (),
+        now: datetime | None = None,
     ) -> None:
-        """Record that the files of a claimed slot are complete.
+        """Record that the files of a claimed slot are complete, and the messages that now wait to be sent.
 
         Raises
         ------
@@ -243,16 +251,17 @@ class State:
                 "UPDATE deliveries SET finished_at = ?, paths = ?"
                 " WHERE report = ? AND slot = ? AND claimed_by = ? AND finished_at IS NULL",
                 (
-                    _to_text(now or datetime.now(UTC)),
+                    to_text(now or datetime.now(UTC)),
                     json.dumps([str(path) for path in paths]),
                     report,
-                    _to_text(slot),
+                    to_text(slot),
                     self._token,
                 ),
             )
             self._expect_own(cursor.rowcount, report, slot)
+            outgoing.put(self._connection, messages)
             files = [Path(path).name for path in paths]
-            record(actor, Action.SEND_REPORT, report, {"slot": _to_text(slot), "files": files})
+            record(actor, Action.SEND_REPORT, report, {"slot": to_text(slot), "files": files})
 
     def release_delivery(self, report: str, slot: datetime) -> None:
         """Give a claimed slot back after a failure, so that the next run tries again at once.
@@ -265,7 +274,7 @@ class State:
         with self._writing():
             cursor = self._connection.execute(
                 "DELETE FROM deliveries WHERE report = ? AND slot = ? AND claimed_by = ? AND finished_at IS NULL",
-                (report, _to_text(slot), self._token),
+                (report, to_text(slot), self._token),
             )
             self._expect_own(cursor.rowcount, report, slot)
 
@@ -275,9 +284,9 @@ class State:
         return tuple(
             DeliveryRecord(
                 report=row["report"],
-                slot=_to_time(row["slot"]),
-                claimed_at=_to_time(row["claimed_at"]),
-                finished_at=None if row["finished_at"] is None else _to_time(row["finished_at"]),
+                slot=to_time(row["slot"]),
+                claimed_at=to_time(row["claimed_at"]),
+                finished_at=None if row["finished_at"] is None else to_time(row["finished_at"]),
                 paths=tuple(json.loads(row["paths"])),
             )
             for row in rows
@@ -288,7 +297,7 @@ class State:
     def _expect_own(self, changed: int, report: str, slot: datetime) -> None:
         if changed != 1:
             raise StateError(
-                f"The slot {_to_text(slot)} of report {report!r} is not claimed by this run: another run has taken "
+                f"The slot {to_text(slot)} of report {report!r} is not claimed by this run: another run has taken "
                 "it over or finished it. Nothing was recorded; see `rampwise report run --due`."
             )
 
@@ -335,14 +344,3 @@ def _unreadable(row: sqlite3.Row, problem: str) -> StateError:
     return StateError(
         f"Snapshot {row['snapshot_id']!r} {problem}. Run `rampwise analyze {row['experiment']}` to make a new one."
     )
-
-
-def _to_text(moment: datetime) -> str:
-    """UTC in fixed width, so that text order is time order."""
-    if moment.tzinfo is None:
-        raise StateError(f"The time {moment.isoformat()} has no time zone; pass an aware time, for example in UTC.")
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _to_time(text: str) -> datetime:
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)

@@ -167,7 +167,7 @@ def test_an_unforeseen_error_gives_the_slot_back_and_is_not_hidden(
     def broken(*_: object, **__: object) -> str:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(delivery, "render_digest", broken)
+    monkeypatch.setattr(delivery, "compose", broken)
     with pytest.raises(ZeroDivisionError):
         run(workspace)
     monkeypatch.undo()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.definitions.reports import ReportSchedule
-from pipelines.schedule import due_slot, slots_before
+from pipelines.schedule import due_slots, slots_before
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -96,26 +96,43 @@ def weekly() -> ReportSchedule:
 
 
 def test_a_new_schedule_starts_with_the_slot_of_this_week() -> None:
-    assert due_slot(weekly(), None, now=utc("2025-11-19T12:00:00")) == utc("2025-11-17T07:00:00")
+    assert due_slots(weekly(), None, now=utc("2025-11-19T12:00:00")) == (utc("2025-11-17T07:00:00"),)
 
 
 def test_a_new_schedule_does_not_dig_up_a_slot_older_than_a_week() -> None:
     monthly = ReportSchedule(name="monthly", cron="0 8 1 * *")
-    assert due_slot(monthly, None, now=utc("2025-11-20T00:00:00")) is None
-    assert due_slot(monthly, None, now=utc("2025-12-01T08:00:00")) == utc("2025-12-01T08:00:00")
+    assert due_slots(monthly, None, now=utc("2025-11-20T00:00:00")) == ()
+    assert due_slots(monthly, None, now=utc("2025-12-01T08:00:00")) == (utc("2025-12-01T08:00:00"),)
 
 
 def test_of_several_missed_slots_only_the_latest_is_due() -> None:
-    assert due_slot(weekly(), utc("2025-09-01T06:00:00"), now=utc("2025-11-19T12:00:00")) == utc("2025-11-17T07:00:00")
+    assert due_slots(weekly(), utc("2025-09-01T06:00:00"), now=utc("2025-11-19T12:00:00")) == (
+        utc("2025-11-17T07:00:00"),
+    )
 
 
 def test_a_missed_slot_stays_due_however_old() -> None:
     monthly = ReportSchedule(name="monthly", cron="0 8 1 * *")
-    assert due_slot(monthly, utc("2025-10-01T08:00:00"), now=utc("2025-11-28T00:00:00")) == utc("2025-11-01T08:00:00")
+    assert due_slots(monthly, utc("2025-10-01T08:00:00"), now=utc("2025-11-28T00:00:00")) == (
+        utc("2025-11-01T08:00:00"),
+    )
 
 
 def test_nothing_is_due_between_slots_or_behind_the_last_delivery() -> None:
     delivered = utc("2025-11-17T07:00:00")
-    assert due_slot(weekly(), delivered, now=utc("2025-11-24T06:59:59")) is None
-    assert due_slot(weekly(), delivered, now=utc("2025-11-24T07:00:00")) == utc("2025-11-24T07:00:00")
-    assert due_slot(weekly(), delivered, now=utc("2025-11-12T07:00:00")) is None
+    assert due_slots(weekly(), delivered, now=utc("2025-11-24T06:59:59")) == ()
+    assert due_slots(weekly(), delivered, now=utc("2025-11-24T07:00:00")) == (utc("2025-11-24T07:00:00"),)
+    assert due_slots(weekly(), delivered, now=utc("2025-11-12T07:00:00")) == ()
+
+
+def test_all_missed_slots_are_made_up_for_where_the_schedule_says_so() -> None:
+    schedule = weekly().model_copy(update={"catch_up": "all"})
+    found = due_slots(schedule, utc("2025-10-27T07:00:00"), now=utc("2025-11-19T12:00:00"))
+    assert found == tuple(utc(f"2025-11-{day}T07:00:00") for day in ("03", "10", "17"))
+
+
+@pytest.mark.parametrize(("now", "due"), [("07:59:59", True), ("08:00:01", False)])
+def test_a_slot_is_skipped_after_an_hour_where_the_schedule_says_so(now: str, due: bool) -> None:
+    schedule = weekly().model_copy(update={"catch_up": "skip"})
+    found = due_slots(schedule, utc("2025-10-27T07:00:00"), now=utc(f"2025-11-17T{now}"))
+    assert found == ((utc("2025-11-17T07:00:00"),) if due else ())

@@ -281,7 +281,15 @@ def test_a_database_of_the_layout_before_gets_its_log(path: Path) -> None:
     with State(path) as state:
         assert state.latest_ids() == ()
     with closing(sqlite3.connect(path)) as connection:
-        for table in ("audit", "rollout_log", "rollout_readings", "deployments"):
+        for table in (
+            "audit",
+            "rollout_log",
+            "rollout_readings",
+            "deployments",
+            "messages",
+            "human_decisions",
+            "alerts",
+        ):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("PRAGMA user_version = 1")
     write(path, 2)
