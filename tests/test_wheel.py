@@ -106,7 +106,7 @@ def test_the_unpacked_wheel_runs_away_from_the_checkout(installed: Path) -> None
         "import app.cli, stats, pipelines.reports.render as r, pipelines\n"
         "from pathlib import Path\n"
         "print(app.cli.__file__, stats.__file__, r.TEMPLATES, sep='\\n')\n"
-        "r._environment().get_template('page.html')\n"
+        "r.environment().get_template('page.html')\n"
         "app.cli.main()\n"
     )
     done = run(installed, "-c", code, "--help")
