@@ -23,13 +23,16 @@ EVERY_SECONDS = {"schedule": 20.0, "inbox": 5.0, "rollouts": 300.0}
 
 
 def deliver_due(workspace: Workspace) -> None:
-    """Render the reports that are due, and send the messages that wait."""
+    """Render the reports that are due, raise alerts, and send the messages that wait."""
     from pipelines.definitions.loader import load_definitions
     from pipelines.schedule import run_due
+    from pipelines.schedule.alerts import raise_alerts
     from pipelines.schedule.sending import send_waiting
 
     try:
-        run_due(workspace, load_definitions(workspace.root), actor=part("schedule"), now=datetime.now(UTC))
+        definitions, now = load_definitions(workspace.root), datetime.now(UTC)
+        raise_alerts(workspace, definitions, actor=part("schedule"), now=now)
+        run_due(workspace, definitions, actor=part("schedule"), now=now)
     finally:  # what waits is complete, whatever keeps new reports from being made
         if workspace.state_path.exists():
             settings = Settings.load(workspace)

@@ -72,17 +72,21 @@ def run(
     ] = None,
     output: Output = OutputFormat.TEXT,
 ) -> None:
-    """Render the reports that are due into the outbox: once per slot, however often or concurrently this is run."""
+    """Render the reports that are due, raise alerts, and send both: each once, however often or concurrently."""
     if not due:
         raise typer.BadParameter("say --due to render the reports that are due now.")
     from pipelines.access.actors import local_actor
     from pipelines.definitions.loader import load_definitions
+    from pipelines.formatting import for_terminal
     from pipelines.schedule import DeliveryError, run_due
+    from pipelines.schedule.alerts import raise_alerts
 
     workspace = session(context).workspace
-    definitions = load_definitions(workspace.root)
+    definitions, moment = load_definitions(workspace.root), now or datetime.now(UTC)
+    for alert in raise_alerts(workspace, definitions, actor=local_actor(), now=moment):
+        say(f"Alert: {alert.kind} ({alert.subject}): {for_terminal(alert.text)}")
     try:
-        done = run_due(workspace, definitions, actor=local_actor(), now=now or datetime.now(UTC))
+        done = run_due(workspace, definitions, actor=local_actor(), now=moment)
     except DeliveryError as error:
         _print_deliveries(error.deliveries, _send(workspace), output)
         raise

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipelines.definitions.channels import Channel
-from pipelines.definitions.definition import Definition, Name
+from pipelines.definitions.definition import Definition, Name, refusal
 from pipelines.definitions.experiments import Experiment
 
 _SAMPLE = datetime(2024, 1, 1, tzinfo=UTC)
@@ -47,6 +47,9 @@ def _check_time_zone(name: str) -> str:
     return name
 
 
+AlertKind: TypeAlias = Literal[
+    "sample_ratio_broken", "guardrail_harmed", "ready_to_decide", "data_stale", "exposures_stopped"
+]
 CronExpression: TypeAlias = Annotated[str, AfterValidator(_check_cron)]
 TimeZone: TypeAlias = Annotated[str, AfterValidator(_check_time_zone)]
 
@@ -75,11 +78,17 @@ class ReportSchedule(Definition):
     """Of missed slots the latest, all (each as of its moment), or, with "skip", none that is over an hour late."""
     deliver: Annotated[tuple[Channel, ...], Field(strict=False)] = ()
     """Where it goes besides the outbox."""
+    alerts: Annotated[tuple[AlertKind, ...], Field(strict=False)] = ()
+    """What is told to the same channels at once, without waiting for a slot: once per experiment and occurrence."""
+    stale_hours: Annotated[float, Field(gt=0, le=8760)] = 36.0
+    """Hours without newer data, or without a new unit, after which `data_stale` and `exposures_stopped` are told."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.experiments and self.scope is not None:
             raise ValueError("scope cannot stand beside experiments: keep one of the two.")
+        if self.alerts and not self.deliver:
+            raise refusal("alerts", "need a channel: add [[deliver]]")
         return self
 
     @property

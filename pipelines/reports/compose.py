@@ -187,19 +187,24 @@ def _text(subject: str, items: Sequence[Item], missing: Sequence[str]) -> str:
 
 
 def _markdown(title: str, items: Sequence[Item], missing: Sequence[str]) -> str:
-    parts = [f"# {_plain(title)}", ""]
+    parts = [f"# {markdown_text(title)}", ""]
     for item in items:
         snapshot = item.snapshot
-        parts += [f"## {item.decision.text}: {_plain(snapshot.title)}", "", _plain(snapshot.decision.headline), ""]
-        parts += [f"- {_plain(reason)}" for reason in snapshot.decision.reasons]
-        parts += [f"- **{_plain(item.result)}**", *(f"- {_plain(change)}" for change in item.changes)]
+        parts += [
+            f"## {item.decision.text}: {markdown_text(snapshot.title)}",
+            "",
+            markdown_text(snapshot.decision.headline),
+            "",
+        ]
+        parts += [f"- {markdown_text(reason)}" for reason in snapshot.decision.reasons]
+        parts += [f"- **{markdown_text(item.result)}**", *(f"- {markdown_text(change)}" for change in item.changes)]
         parts += [f"- Data until {shown.time(snapshot.data_until)}; snapshot `{snapshot.snapshot_id}`"]
         parts += [f"- <{item.url}>"] if item.url else []
         parts += [""]
-    parts += [f"Not analysed yet: {_plain(', '.join(missing))}.", ""] if missing else []
+    parts += [f"Not analysed yet: {markdown_text(', '.join(missing))}.", ""] if missing else []
     return "\n".join(parts)
 
 
-def _plain(text: str) -> str:
+def markdown_text(text: str) -> str:
     """A text that Markdown shows as it is: no link, no image, no HTML, no mention."""
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~@&])", r"\\\1", in_one_line(re.sub(r"\s+", " ", text)))

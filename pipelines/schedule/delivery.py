@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -21,7 +20,7 @@ from pipelines.reports.files import write_whole
 from pipelines.reports.rendered import RenderedReport
 from pipelines.schedule.slots import slots_before
 from pipelines.store.database import StateError
-from pipelines.store.outgoing import Message
+from pipelines.store.outgoing import Message, message_id
 from pipelines.store.snapshot import Snapshot
 from pipelines.store.state import State
 
@@ -254,7 +253,7 @@ def _kept(
             report=schedule.name,
             slot=slot,
             channel=channel,
-            message_id=_message_id(workspace, schedule.name, slot, channel),
+            message_id=message_id(workspace.root, schedule.name, slot, channel),
             subject=report.subject,
             body=body,
             state="waiting",
@@ -274,12 +273,6 @@ def _kept(
         missing=report.missing,
         messages=tuple(message.channel for message in messages),
     )
-
-
-def _message_id(workspace: Workspace, report: str, slot: datetime, channel: str) -> str:
-    """The same whenever the same message is made; nobody can tell from it where the workspace lies."""
-    text = "\0".join((str(workspace.root), report, slot.astimezone(UTC).isoformat(), channel))
-    return sha256(text.encode()).hexdigest()[:32]
 
 
 def _release(state: State, report: str, slot: datetime) -> None:
