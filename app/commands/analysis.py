@@ -114,7 +114,8 @@ def results(
     ] = ResultFormat.TEXT,
 ) -> None:
     """Print the latest snapshot: a scorecard, or with `--output json` every number (see `rampwise schema results`)."""
-    snapshot = latest(session(context).workspace, experiment)
+    workspace = session(context).workspace
+    snapshot = latest(workspace, experiment)
     if output is ResultFormat.JSON:
         from pipelines.store.snapshot import to_json
 
@@ -125,8 +126,10 @@ def results(
         emit_csv(snapshot_csv(snapshot))
     else:
         from app.commands.scorecards import scorecard_text
+        from pipelines.store.human_decisions import latest_human_decisions
 
-        emit(scorecard_text(snapshot))
+        decided = latest_human_decisions(workspace.state_path).get(experiment)
+        emit(scorecard_text(snapshot, decided=decided))
 
 
 def latest(workspace: Workspace, experiment: str) -> Snapshot:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from app.commands.session import columns
 from pipelines.reports import presentation as shown
+from pipelines.store.human_decisions import HumanDecision
 from pipelines.store.snapshot import Snapshot
 
 _VALUES = ("Control value", "Treatment value")
 HEADER = ("Metric", "Role", "Treatment", *_VALUES, "Change", "Interval", "Confidence", "p", "Method", "Verdict")
 
 
-def scorecard_text(snapshot: Snapshot) -> str:
+def scorecard_text(snapshot: Snapshot, *, decided: HumanDecision | None = None) -> str:
     """The decision with its reasons, units, health and one line per metric and treatment."""
     word = shown.decision_word(snapshot.decision.decision)
     phase = shown.phase_word(snapshot.phase)
@@ -18,6 +19,7 @@ def scorecard_text(snapshot: Snapshot) -> str:
         f"{snapshot.title} ({snapshot.experiment})",
         f"{word.text}: {snapshot.decision.headline}",
         *(f"  - {reason}" for reason in snapshot.decision.reasons),
+        *([] if decided is None else [_decided(decided)]),
         "",
         f"{phase.text}, {shown.period(snapshot.start, snapshot.end)}",
         f"Analysed {shown.time(snapshot.analysed_at)}; data until {shown.time(snapshot.data_until)}",
@@ -37,6 +39,11 @@ def scorecard_text(snapshot: Snapshot) -> str:
     if snapshot.blocked:
         parts.append("\nA health check failed: read none of these numbers as a result.")
     return "\n".join(parts)
+
+
+def _decided(decided: HumanDecision) -> str:
+    word = shown.decision_word(decided.decision).text
+    return f"Decided by {decided.actor} on {shown.time(decided.at)}: {word}. {decided.reason}"
 
 
 def _units(snapshot: Snapshot) -> str:

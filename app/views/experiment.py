@@ -11,10 +11,12 @@ import streamlit as st
 from markupsafe import Markup
 from streamlit.navigation.page import Page
 
+from app.views.deciding import show_decided, show_form
 from app.views.experiments import by_urgency, never_analysed
 from app.views.panel import panel
 from app.views.snapshots import Looks, load_looks
 from app.views.timeline import show_timelines
+from pipelines.config import Workspace
 from pipelines.reports import presentation
 from pipelines.reports.method import method_notes
 from pipelines.store.snapshot import Comparison, Snapshot, to_json
@@ -61,10 +63,10 @@ def show(*, all_experiments: Page) -> None:
         st.query_params["experiment"] = chosen
     if chosen != name:
         st.rerun()
-    show_snapshot(looks.snapshots[name])
+    show_snapshot(looks.workspace, looks.snapshots[name])
 
 
-def show_snapshot(snapshot: Snapshot) -> None:
+def show_snapshot(workspace: Workspace, snapshot: Snapshot) -> None:
     """Everything about one look at one experiment."""
     st.set_page_config(page_title=f"{snapshot.title} · rampwise")
     rows = presentation.scorecard(snapshot)
@@ -83,6 +85,8 @@ def show_snapshot(snapshot: Snapshot) -> None:
         phase=presentation.phase_word(snapshot.phase),
         primary=_primary(snapshot, rows),
     )
+    show_decided(workspace, snapshot)
+    show_form(workspace, snapshot)
     panel(
         "scorecard.html",
         key="scorecard",

@@ -15,6 +15,7 @@ from pipelines.definitions.loader import load_definitions
 from pipelines.definitions.problems import DefinitionError
 from pipelines.reports import presentation
 from pipelines.reports.render import URGENCY
+from pipelines.store.human_decisions import HumanDecision, latest_human_decisions
 from pipelines.store.snapshot import Snapshot
 from stats.verdicts import Decision
 
@@ -32,6 +33,7 @@ class ListRow:
     health: presentation.Word
     progress_text: str
     users_text: str
+    decided: presentation.Word | None
 
 
 def show(*, one_experiment: Page) -> None:
@@ -48,7 +50,8 @@ def show(*, one_experiment: Page) -> None:
         _show_nothing_analysed(looks)
         return
     shown = _filtered(tuple(looks.snapshots.values()))
-    rows = [_row(snapshot) for snapshot in by_urgency(shown)]
+    decided = latest_human_decisions(looks.workspace.state_path)
+    rows = [_row(snapshot, decided.get(snapshot.experiment)) for snapshot in by_urgency(shown)]
     waiting, mistakes = never_analysed(looks)
     opened = panel(
         "experiments.html", key="list", rows=rows, waiting=waiting, mistakes=mistakes, unreadable=looks.unreadable
@@ -106,7 +109,7 @@ def by_urgency(snapshots: Iterable[Snapshot]) -> list[Snapshot]:
     return sorted(snapshots, key=lambda each: (URGENCY.index(Decision(each.decision.decision)), each.title.casefold()))
 
 
-def _row(snapshot: Snapshot) -> ListRow:
+def _row(snapshot: Snapshot, decided: HumanDecision | None) -> ListRow:
     states = {check.state for check in snapshot.health}
     worst: Literal["fail", "warn", "pass"] = "fail" if "fail" in states else "warn" if "warn" in states else "pass"
     return ListRow(
@@ -116,4 +119,5 @@ def _row(snapshot: Snapshot) -> ListRow:
         health=presentation.health_word(worst),
         progress_text=presentation.percent(snapshot.progress, places=0),
         users_text=presentation.count(snapshot.exposed),
+        decided=None if decided is None else presentation.decision_word(decided.decision),
     )
