@@ -230,8 +230,8 @@ def _rendered(
     before = next(islice(slots_before(schedule.cron, schedule.timezone, slot), 1, None), slot)
     # Since the last delivery, not the last slot: an experiment that ended in a missed week is still reported.
     names = schedule.covered(definitions.experiments, since=min(last or before, before), until=slot)
-    moment = slot if schedule.catch_up == "all" else now
-    looks = {name: state.shown_at(name, moment)[0] for name in names}
+    past = schedule.catch_up == "all"
+    looks = {name: state.shown_at(name, slot)[0] if past else state.latest(name) for name in names}
     shown = tuple(look for look in looks.values() if look is not None)
     earlier = {} if last is None else {each.experiment: state.shown_at(each.experiment, last)[0] for each in shown}
     report = compose(
