@@ -109,6 +109,7 @@ def _warehouse(workspace: Workspace) -> Iterator[Finding]:
 
 def _state(workspace: Workspace) -> Iterator[Finding]:
     from pipelines.store.database import StateError
+    from pipelines.store.outgoing import Outgoing
     from pipelines.store.state import State as StateStore
 
     if not workspace.state_path.exists():
@@ -123,6 +124,9 @@ def _state(workspace: Workspace) -> Iterator[Finding]:
     yield Finding(check="state", state="ok", message=f"experiments with results: {len(snapshots)}")
     for delivery in open_deliveries:
         message = f"{delivery.report} of {delivery.slot.isoformat()} was begun and not finished; it is tried again."
+        yield Finding(check="deliveries", state="warning", message=message)
+    if dead := Outgoing(workspace.state_path).all(state="dead"):
+        message = f"messages that were given up: {len(dead)}; see `rampwise report deliveries`."
         yield Finding(check="deliveries", state="warning", message=message)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands.session import Output, OutputFormat, columns, emit, emit_json, say, session
+from app.commands.session import FAILED, Output, OutputFormat, columns, emit, emit_json, say, session
 
 if TYPE_CHECKING:
     from pipelines.config import Workspace
@@ -88,28 +88,41 @@ def run(
     try:
         done = run_due(workspace, definitions, actor=local_actor(), now=moment)
     except DeliveryError as error:
-        _print_deliveries(error.deliveries, _send(workspace), output)
+        _print_deliveries(error.deliveries, _send(workspace, now), output)
         raise
     if not done:
         say("No report is due.")
-    _print_deliveries(done, _send(workspace), output)
+    _print_deliveries(done, _send(workspace, now), output)
 
 
 @group.command()
 def send(
     context: typer.Context,
     report: Annotated[str, typer.Argument(help="Name of the report.")],
+    *,
+    to: Annotated[
+        list[str] | None,
+        typer.Option("--to", metavar="ADDRESS", help="Mail it there instead of to its channels; may be repeated."),
+    ] = None,
     output: Output = OutputFormat.TEXT,
 ) -> None:
-    """Render a report now and send it to its channels, whether or not it is due."""
+    """Render a report now and send it to its channels, whether or not it is due; 1 where one did not take it."""
     from pipelines.access.actors import local_actor
+    from pipelines.access.mail_server import is_address
     from pipelines.definitions.loader import load_definitions
     from pipelines.schedule import send_now
 
     workspace = session(context).workspace
     definitions = load_definitions(workspace.root)
-    delivery = send_now(workspace, definitions, report, actor=local_actor(), now=datetime.now(UTC))
-    _print_deliveries((delivery,), _send(workspace), output)
+    for address in to or ():
+        if not is_address(address):
+            raise typer.BadParameter(f"{address!r} is not a mail address such as team@example.org.")
+    delivery = send_now(workspace, definitions, report, to=to or (), actor=local_actor(), now=datetime.now(UTC))
+    attempts = _send(workspace)
+    _print_deliveries((delivery,), attempts, output)
+    mine = [each for each in attempts if each.message.slot == delivery.slot]
+    if any(each.state != "sent" for each in mine):
+        raise typer.Exit(FAILED)
 
 
 @group.command()
@@ -148,15 +161,15 @@ def deliveries(
     emit(columns(lines))
 
 
-def _send(workspace: Workspace) -> tuple[Attempt, ...]:
-    """Send what waits."""
+def _send(workspace: Workspace, now: datetime | None = None) -> tuple[Attempt, ...]:
+    """Send what waits, as if it were `now`."""
     from pipelines.access.actors import local_actor
     from pipelines.config import Settings
     from pipelines.schedule.sending import send_waiting
 
     if not workspace.state_path.exists():
         return ()
-    return send_waiting(workspace, Settings.load(workspace), actor=local_actor(), now=lambda: datetime.now(UTC))
+    return send_waiting(workspace, Settings.load(workspace), actor=local_actor(), now=lambda: now or datetime.now(UTC))
 
 
 def _print_deliveries(done: Sequence[Delivery], attempts: Sequence[Attempt], output: OutputFormat) -> None:

@@ -13,11 +13,17 @@ PASSWORD = "RAMPWISE_MAIL_PASSWORD"  # noqa: S105 - the name of a variable
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
 
-def check_address(text: str) -> str:
-    """An address that cannot carry a second header or recipient."""
+def is_address(text: str) -> bool:
+    """Whether a text is one mail address, and cannot carry a second header or recipient."""
     name, at, host = text.rpartition("@")
     plain = text.isascii() and text.isprintable() and not any(sign in text for sign in ' ,;:<>"()[]\\')
-    if not ((plain and at and name and "@" not in name and "." in host.strip(".")) or (plain and host == "localhost")):
+    named = "." in host.strip(".") or host == "localhost"
+    return bool(plain and at and name and "@" not in name and named) and len(text) <= 254
+
+
+def check_address(text: str) -> str:
+    """The same text; PydanticCustomError if it is no address."""
+    if not is_address(text):
         raise PydanticCustomError("mail_address", 'is not a mail address such as "team@example.org"')
     return text
 

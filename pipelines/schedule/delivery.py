@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from pipelines.errors import PipelineError
 from pipelines.reports.compose import compose, facts
 from pipelines.reports.files import write_whole
 from pipelines.reports.rendered import RenderedReport
+from pipelines.schedule.sending import encoded
 from pipelines.schedule.slots import slots_before
 from pipelines.store.database import StateError
 from pipelines.store.outgoing import Message, message_id
@@ -28,6 +30,8 @@ FIRST_REACH = timedelta(days=7)
 """How far back the very first slot of a report may lie."""
 LATE = timedelta(hours=1)
 """How late a slot may be where missed ones are skipped."""
+BY_HAND = "by_hand"
+"""What follows the report's name where it was sent by hand: that neither takes nor fills a slot."""
 MOST_SLOTS = 60
 """How many missed slots are made up for at once."""
 
@@ -152,7 +156,9 @@ def run_due(workspace: Workspace, definitions: Definitions, *, actor: Actor, now
                     continue
                 try:
                     found = _rendered(definitions, state, schedule, slot=slot, last=last, now=now, url=public_url)
-                    deliveries.append(_kept(workspace, state, schedule, found, slot=slot, now=now, actor=actor))
+                    to = destinations(schedule.deliver)
+                    done = _kept(workspace, state, name, found, channels=to, slot=slot, now=now, actor=actor)
+                    deliveries.append(done)
                     last = slot
                 except (OSError, PipelineError) as error:
                     failures.append((name, error))
@@ -166,8 +172,21 @@ def run_due(workspace: Workspace, definitions: Definitions, *, actor: Actor, now
     return tuple(deliveries)
 
 
-def send_now(workspace: Workspace, definitions: Definitions, name: str, *, actor: Actor, now: datetime) -> Delivery:
-    """Render a report and put its messages on their way, whether or not it is due; its slot is this moment.
+def send_now(
+    workspace: Workspace,
+    definitions: Definitions,
+    name: str,
+    *,
+    to: Sequence[str] = (),
+    actor: Actor,
+    now: datetime,
+) -> Delivery:
+    """Render a report and put its messages on their way, whether or not it is due; its slots stay as they are.
+
+    Parameters
+    ----------
+    to
+        Mail addresses to send it to instead of the report's channels.
 
     Raises
     ------
@@ -179,23 +198,18 @@ def send_now(workspace: Workspace, definitions: Definitions, name: str, *, actor
     actor.require(Action.SEND_REPORT, name)
     if name not in definitions.reports:
         raise UnknownNameError("report", name, definitions.reports)
-    schedule, slot = definitions.reports[name], now.astimezone(UTC)
+    schedule, slot, by_hand = definitions.reports[name], now.astimezone(UTC), f"{name}/{BY_HAND}"
+    channels = tuple(dict.fromkeys(f"mail:{address}" for address in to)) or destinations(schedule.deliver)
     with State(workspace.state_path) as state:
-        finished = [record.slot for record in state.deliveries(name) if record.finished_at is not None]
-        state.claim_delivery(name, slot, actor=actor)
+        last = max((record.slot for record in state.deliveries(name) if record.finished_at is not None), default=None)
+        if not state.claim_delivery(by_hand, slot, actor=actor):
+            raise StateError(f"{name} is being sent by hand at this very moment; see `rampwise report deliveries`.")
         try:
-            found = _rendered(
-                definitions,
-                state,
-                schedule,
-                slot=slot,
-                last=max(finished, default=None),
-                now=now,
-                url=Settings.load(workspace).public_url,
-            )
-            return _kept(workspace, state, schedule, found, slot=slot, now=now, actor=actor)
+            url = Settings.load(workspace).public_url
+            found = _rendered(definitions, state, schedule, slot=slot, last=last, now=now, url=url)
+            return _kept(workspace, state, by_hand, found, channels=channels, slot=slot, now=now, actor=actor)
         except BaseException:
-            _release(state, name, slot)
+            _release(state, by_hand, slot)
             raise
 
 
@@ -216,8 +230,8 @@ def _rendered(
     before = next(islice(slots_before(schedule.cron, schedule.timezone, slot), 1, None), slot)
     # Since the last delivery, not the last slot: an experiment that ended in a missed week is still reported.
     names = schedule.covered(definitions.experiments, since=min(last or before, before), until=slot)
-    moment = slot if schedule.catch_up == "all" else now
-    looks = {name: state.shown_at(name, moment)[0] for name in names}
+    past = schedule.catch_up == "all"
+    looks = {name: state.shown_at(name, slot)[0] if past else state.latest(name) for name in names}
     shown = tuple(look for look in looks.values() if look is not None)
     earlier = {} if last is None else {each.experiment: state.shown_at(each.experiment, last)[0] for each in shown}
     report = compose(
@@ -236,24 +250,33 @@ def _rendered(
 def _kept(
     workspace: Workspace,
     state: State,
-    schedule: ReportSchedule,
+    carried: str,
     found: _Found,
     *,
+    channels: Sequence[str],
     slot: datetime,
     now: datetime,
     actor: Actor,
 ) -> Delivery:
     """Write the page, and record it together with the messages that now wait."""
     report, shown = found
-    path = write_whole(workspace.outbox / f"{schedule.name}_{slot:%Y-%m-%dT%H%MZ}.html", report.html)
-    data = facts(report, shown, name=schedule.name, slot=slot)
-    body = {"text": report.text, "markdown": report.markdown, "mail": report.mail_html, "data": data}
+    name, _, by_hand = carried.partition("/")
+    stamp = f"{slot:%Y-%m-%dT%H%M%SZ}" if by_hand else f"{slot:%Y-%m-%dT%H%MZ}"
+    path = write_whole(workspace.outbox / f"{name}_{stamp}.html", report.html)
+    body = {
+        "text": report.text,
+        "markdown": report.markdown,
+        "mail": report.mail_html or report.html,
+        "data": facts(report, shown, name=name, slot=slot),
+        "images": encoded(report.images),
+        "files": encoded(report.files),
+    }
     messages = tuple(
         Message(
-            report=schedule.name,
+            report=carried,
             slot=slot,
             channel=channel,
-            message_id=message_id(workspace.root, schedule.name, slot, channel),
+            message_id=message_id(workspace.root, carried, slot, channel),
             subject=report.subject,
             body=body,
             state="waiting",
@@ -262,16 +285,16 @@ def _kept(
             last_error="",
             changed_at=now,
         )
-        for channel in destinations(schedule.deliver)
+        for channel in channels
     )
-    state.finish_delivery(schedule.name, slot, (path,), actor=actor, messages=messages)
+    state.finish_delivery(carried, slot, (path,), actor=actor, messages=messages)
     return Delivery(
-        report=schedule.name,
+        report=name,
         slot=slot,
         paths=(path,),
         experiments=tuple(snapshot.experiment for snapshot in shown),
         missing=report.missing,
-        messages=tuple(message.channel for message in messages),
+        messages=tuple(channels),
     )
 
 

@@ -7,9 +7,10 @@ not at all).
 
 from __future__ import annotations
 
+import base64
 import smtplib
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
@@ -18,17 +19,18 @@ from email.utils import format_datetime
 from importlib import import_module
 from typing import Any
 
-from pipelines.access.confidential import Secret, SecretError, read_secret
-from pipelines.access.mail_server import MailServer
-from pipelines.access.roles import Actor
+from pipelines.access.confidential import Secret, SecretError, black_out, read_secret
+from pipelines.access.mail_server import PASSWORD, MailServer
+from pipelines.access.roles import Action, Actor
 from pipelines.config import Settings, Workspace
 from pipelines.errors import PipelineError
 from pipelines.formatting import in_one_line
 from pipelines.schedule import webhooks
-from pipelines.store.outgoing import Message, Outgoing
+from pipelines.store.outgoing import PAUSES, Message, Outgoing
 
 SECONDS = 30.0
 MOST_AT_ONCE = 500
+MEDIA_TYPES = {"pdf": "application/pdf", "csv": "text/csv", "json": "application/json"}
 
 
 class UndeliveredError(PipelineError):
@@ -72,18 +74,30 @@ def send_waiting(
         The clock (aware).
     tls
         Whom TLS trusts; the system's authorities where omitted.
+
+    Raises
+    ------
+    NotAllowedError
+        If the actor may not send reports; nothing is sent.
     """
+    actor.require(Action.SEND_REPORT)
     outgoing, done = Outgoing(workspace.state_path), []
     for _ in range(MOST_AT_ONCE):
         message = outgoing.claim(now=now())
         if message is None:
             break
         try:
+            if message.attempts > len(PAUSES):  # what ended every run that took it would end the next one, too
+                raise UndeliveredError("Every run that began to send it ended before it was done.", again=False)
             _send(message, settings, now=now(), tls=tls)
         except UndeliveredError as error:
-            problem = in_one_line(str(error))[:500]
+            problem = in_one_line(black_out(str(error), _passwords()))[:500]
             state = outgoing.failed(message, problem, again=error.again, actor=actor, now=now())
             done.append(Attempt(message=message, state=state, problem=problem))
+        except Exception as error:  # unforeseen, so shown in full; other messages must not wait behind this one
+            problem = f"{type(error).__name__}: see the log of the run at {now():%Y-%m-%d %H:%M} UTC"
+            outgoing.failed(message, problem, again=True, actor=actor, now=now())
+            raise
         else:
             outgoing.sent(message, actor=actor, now=now())
             done.append(Attempt(message=message, state="sent"))
@@ -115,7 +129,35 @@ def mail_of(message: Message, to: str, sender: str, *, now: datetime) -> EmailMe
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content(_part(message.body, "text"))
     mail.add_alternative(_part(message.body, "mail"), subtype="html")
+    *_, html = mail.iter_parts()
+    for name, picture in _bytes(message.body, "images"):
+        html.add_related(picture, "image", "png", cid=f"<{name}>", disposition="inline")
+    for suffix, content in _bytes(message.body, "files"):
+        kind, _, subtype = MEDIA_TYPES.get(suffix, "application/octet-stream").partition("/")
+        file = f"{message.report.partition('/')[0]}_{message.slot:%Y-%m-%d}.{suffix}"
+        mail.add_attachment(content, kind, subtype, filename=file)
     return mail
+
+
+def encoded(parts: Mapping[str, bytes]) -> dict[str, str]:
+    """Pictures and files as a message's body holds them."""
+    return {name: base64.b64encode(content).decode() for name, content in parts.items()}
+
+
+def _bytes(body: Mapping[str, object], name: str) -> Iterator[tuple[str, bytes]]:
+    parts = body.get(name)
+    for key, text in parts.items() if isinstance(parts, Mapping) else ():
+        yield str(key), base64.b64decode(str(text))
+
+
+def _passwords() -> list[Secret]:
+    """What a server's answer must not repeat to us, plain or as it goes over the wire."""
+    try:
+        found = read_secret(PASSWORD)
+    except SecretError:  # then it was not sent either
+        return []
+    plain = [] if found is None else [found.reveal()]
+    return [Secret(text) for text in (*plain, *(base64.b64encode(each.encode()).decode() for each in plain))]
 
 
 def send_mail(server: MailServer, mail: EmailMessage, *, tls: ssl.SSLContext | None = None) -> None:

@@ -29,7 +29,8 @@ class Message:
     Attributes
     ----------
     report, slot
-        What it carries: the schedule's name and the moment it was due (UTC).
+        What it carries: the schedule's name (with `/by_hand`, or `/` and what an alert is about) and the moment it was
+        due (UTC).
     channel
         Where it goes, for example `mail:team@example.org`.
     message_id
@@ -37,7 +38,7 @@ class Message:
     subject
         One line.
     body
-        What the channel needs to write it, as JSON holds it.
+        What the channel needs to write it, as JSON holds it; empty once it was sent.
     state
         `waiting`, `sent` or `dead`.
     attempts
@@ -102,12 +103,13 @@ class Outgoing:
         self._path = path
 
     def all(self, report: str | None = None, *, state: str | None = None, most: int = 1000) -> tuple[Message, ...]:
-        """Messages, the latest slot first; of one report or all, in one state or any."""
+        """Messages, the latest slot first; of one report with its alerts or of all, in one state or any."""
         with closing(open_database(self._path)) as connection:
             rows = connection.execute(
-                "SELECT * FROM messages WHERE (? IS NULL OR report = ?) AND (? IS NULL OR state = ?)"
+                "SELECT * FROM messages WHERE (? IS NULL OR report = ? OR substr(report, 1, length(?) + 1) = ? || '/')"
+                " AND (? IS NULL OR state = ?)"
                 " ORDER BY slot DESC, report, channel LIMIT ?",
-                (report, report, state, state, most),
+                (report, report, report, report, state, state, most),
             ).fetchall()
         return tuple(_message(row) for row in rows)
 
@@ -166,13 +168,15 @@ class Outgoing:
         actor.require(Action.SEND_REPORT, message.report)
         with closing(open_database(self._path)) as connection, changing(connection, self._path) as record:
             connection.execute(
-                "UPDATE messages SET state = ?, last_error = ?, next_attempt = ?, claimed_until = NULL, changed_at = ?"
+                "UPDATE messages SET state = ?, last_error = ?, next_attempt = ?, claimed_until = NULL, changed_at = ?,"
+                " body = CASE ? WHEN 'sent' THEN '{}' ELSE body END"  # the report itself is in the outbox
                 " WHERE report = ? AND slot = ? AND channel = ? AND state = 'waiting'",
                 (
                     state,
                     problem,
                     to_text(next_attempt),
                     to_text(now),
+                    state,
                     message.report,
                     to_text(message.slot),
                     message.channel,

@@ -36,9 +36,12 @@ class Mailbox:
 
     def __init__(self) -> None:
         self.taken: list[EmailMessage] = []
+        self.refuse = ""
         self.lock = threading.Lock()
 
     async def handle_DATA(self, server, session, envelope) -> str:  # noqa: N802 - aiosmtpd's name
+        if self.refuse:
+            return self.refuse
         with self.lock:
             self.taken.append(message_from_bytes(envelope.content, policy=modern))
         return "250 OK"
@@ -116,3 +119,22 @@ def test_run_due_mails_reports_and_alerts_and_lists_what_became_of_them(rampwise
         ("sent", 1, "mail:pm@example.org")
     }
     assert {each["report"] for each in messages} == {"minutely", "minutely/data_stale/new_checkout"}
+
+
+def test_send_goes_to_whom_one_names_and_says_where_it_failed(rampwise, mailing, mailbox):
+    box, _ = mailbox
+    done = rampwise("-w", mailing, "report", "send", "minutely", "--to", "ceo@example.org", "--to", "cfo@example.org")
+    assert done.exit_code == 0
+    assert sorted(str(mail["To"]) for mail in box.taken) == ["ceo@example.org", "cfo@example.org"]
+    box.refuse = "550 no such user"
+    failed = rampwise("-w", mailing, "report", "send", "minutely")
+    assert failed.exit_code == 1
+    assert "mail:pm@example.org: given up: 127.0.0.1 answered 550: no such user" in failed.stderr
+    assert "given up: 1" in rampwise("-w", mailing, "doctor").stdout
+    wrong = rampwise("-w", mailing, "report", "send", "minutely", "--to", "a@b.org\nBcc: c@d.org")
+    assert wrong.exit_code == 2
+    assert "is not a mail address" in wrong.stderr
+    box.refuse = ""
+    again = rampwise("-w", mailing, "report", "deliveries", "--again")
+    assert again.exit_code == 0
+    assert [str(mail["To"]) for mail in box.taken[2:]] == ["pm@example.org"]

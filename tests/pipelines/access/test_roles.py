@@ -11,9 +11,11 @@ import pytest
 
 from pipelines.access.actors import local_actor, part
 from pipelines.access.roles import ALLOWED, Action, Actor, NotAllowedError, Role
-from pipelines.config import create_workspace
+from pipelines.config import Settings, create_workspace
 from pipelines.definitions.loader import Definitions
 from pipelines.schedule import run_due
+from pipelines.schedule.alerts import raise_alerts
+from pipelines.schedule.sending import send_waiting
 from pipelines.store.audit_check import read_audit
 from pipelines.store.changes import audited
 from pipelines.store.state import State
@@ -85,6 +87,8 @@ def changes(samples: type, folder: Path) -> dict[Action, Callable[[Actor], objec
 
     def send(actor: Actor) -> None:
         run_due(workspace, empty, actor=actor, now=NOON)
+        raise_alerts(workspace, empty, actor=actor, now=NOON)
+        send_waiting(workspace, Settings(), actor=actor, now=lambda: NOON)
         stored(lambda state: state.claim_delivery("weekly", NOON, actor=actor, now=NOON))
 
     return {
