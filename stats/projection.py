@@ -108,7 +108,7 @@ def corrected_for_selection(effect: Effect, threshold: npt.ArrayLike) -> Effect:
     Effect
         The conditional maximum likelihood estimate where the threshold was passed (`conditional_estimate`), the
         estimate itself elsewhere. Where an estimate passed so narrowly that any smaller effect is as likely, 0. The
-        standard error stays: it is that of the estimate, so ranges are a little too short where the correction is large.
+        standard error stays that of the estimate, so ranges are a little short where the correction is large.
     """
     found = conditional_estimate(effect, threshold)
     inside = np.where(np.sign(found.value) == np.sign(effect.value), found.value, 0.0)
