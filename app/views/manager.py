@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import streamlit as st
 from streamlit.navigation.page import Page
@@ -13,10 +13,15 @@ from app.views.overview_words import GOAL_WORDS, OUTCOME_WORDS, amount, change, 
 from app.views.panel import panel
 from app.views.snapshots import load_looks
 from pipelines.definitions.loader import load_definitions
-from pipelines.reports.portfolio import HALF_LIFE, Bar, portfolio
+from pipelines.reports.portfolio import HALF_LIFE, portfolio
+from pipelines.reports.portfolio_record import Bar
 from pipelines.store.human_decisions import latest_human_decisions
 
 HALF_LIVES = {"3 months": 91.0, "6 months": HALF_LIFE, "1 year": 365.0, "No decay": math.inf}
+
+
+LONGEST = timedelta(days=180)
+"""What lies further back stands at the timeline's left end: recent experiments would be specks beside it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +81,14 @@ def show(*, one_experiment: Page) -> None:
 
 
 def placed(bars: tuple[Bar, ...]) -> list[Placed]:
-    """Bars between the first start and the last end."""
+    """Bars between the first start, at most `LONGEST` ago, and the last end."""
     if not bars:
         return []
-    first, last = min(bar.start for bar in bars), max(bar.end for bar in bars)
+    last = max(bar.end for bar in bars)
+    first = max(min(bar.start for bar in bars), last - LONGEST)
     whole = max((last - first).total_seconds(), 1.0)
 
     def share(moment: datetime) -> float:
-        return 100.0 * (moment - first).total_seconds() / whole
+        return max(100.0 * (moment - first).total_seconds() / whole, 0.0)
 
     return [Placed(bar=bar, left=share(bar.start), width=max(share(bar.end) - share(bar.start), 0.5)) for bar in bars]

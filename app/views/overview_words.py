@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines import formatting
-from pipelines.reports.portfolio import GoalTotal, Impact, Portfolio, Rate
+from pipelines.reports.portfolio_record import GoalTotal, Impact, Portfolio, Rate
 from pipelines.rollouts.operations import FailureRate, Operations
 from stats.medians import Median
 from stats.projection import Total
