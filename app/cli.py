@@ -28,6 +28,7 @@ from app.commands import (
     flags,
     ingestion,
     integrity,
+    overviews,
     plan,
     power,
     presets,
@@ -101,6 +102,7 @@ for name, command in (
 cli.add_typer(ingestion.group, name="ingest")
 cli.add_typer(presets.group, name="metrics")
 cli.add_typer(reports.group, name="report")
+cli.add_typer(overviews.group, name="overview")
 cli.add_typer(rollouts.group, name="rollout")
 cli.add_typer(flags.group, name="flags")
 cli.add_typer(deployments.group, name="deploy")

@@ -192,7 +192,7 @@ class Settings(BaseSettings):
     """Whether an address counts that the provider does not call verified."""
     webhook_private_hosts: list[str] = []
     """Hosts whose webhooks may have private addresses; link-local ones are never called."""
-    mail: MailServer = MailServer()
+    mail: MailServer | None = None
     """The mail server: host, port, security ("starttls", "tls" or "none"), user and sender."""
     session_hours: Annotated[float, Field(gt=0, le=720, allow_inf_nan=False)] = 12.0
     """Hours after which people have to sign in again."""
@@ -253,7 +253,7 @@ class Settings(BaseSettings):
 
 def _shown(error: ErrorDetails) -> object:
     """The wrong value, unless its name says that it is a secret which does not belong here."""
-    secret = any(word in str(error["loc"][0]).lower() for word in ("secret", "password", "token", "key"))
+    secret = any(word in str(error["loc"]).lower() for word in ("secret", "password", "token", "key"))
     return Secret("") if secret else error["input"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.views import calculator, experiment, experiments, flags, gate, releases
+from app.views import calculator, experiment, experiments, flags, gate, manager, owner, releases
 from app.views.panel import panel
 from pipelines.config import WorkspaceError
 from pipelines.errors import PipelineError
@@ -47,9 +47,14 @@ def run() -> None:
     release_page = st.Page(lambda: _guarded(releases.show), title="Releases", url_path="releases")
     flags_page = st.Page(lambda: _guarded(flags.show), title="Flags", url_path="flags")
     advisor_page = st.Page(lambda: _guarded(flags.show_advisor), title="Strategy advisor", url_path="advisor")
+    manager_page = st.Page(
+        lambda: _guarded(lambda: manager.show(one_experiment=experiment_page)), title="For managers", url_path="manager"
+    )
+    owner_page = st.Page(lambda: _guarded(owner.show), title="For owners", url_path="owner")
     page = st.navigation(
         {
             "Results": [list_page, experiment_page],
+            "Overviews": [manager_page, owner_page],
             "Planning": [calculator_page],
             "Releases": [release_page, flags_page, advisor_page],
         }

@@ -11,6 +11,7 @@ from pipelines.definitions.definition import AttributeName, Definition, EventNam
 from pipelines.definitions.sources import Conditions, Source
 
 Direction: TypeAlias = Literal["higher", "lower"]
+Goal: TypeAlias = Literal["growth", "revenue", "churn", "cost"]
 Days: TypeAlias = Annotated[float, Field(gt=0, le=3650)]
 
 
@@ -29,6 +30,8 @@ class MetricBase(Definition):
     """The direction in which the metric improves."""
     unit_label: str = ""
     """The unit of a value on screen, for example "€"."""
+    goal: Goal | None = None
+    """What it serves: its effects are then added up in the product manager's overview."""
     minimum_effect: Annotated[float, Field(gt=0)] | None = None
     """Smallest effect on this metric worth acting on; the plan's unless given. Relative to control unless `relative`
     says otherwise."""

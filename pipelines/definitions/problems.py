@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import TypeAlias, get_args
 
@@ -157,7 +157,8 @@ def field_mistakes(errors: Sequence[ErrorDetails], model: type[BaseModel]) -> It
             continue
         if error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]:
             continue  # pydantic counts only the valid items; what is wrong with the others is reported already
-        yield _field_mistake(error, model)
+        mistake = _field_mistake(error, model)
+        yield replace(mistake, location=_walk(model, mistake.location)[1])
 
 
 def _field_mistake(error: ErrorDetails, model: type[BaseModel]) -> Mistake:
@@ -170,6 +171,13 @@ def _field_mistake(error: ErrorDetails, model: type[BaseModel]) -> Mistake:
         field = _field(model, location)
         meaning = f" ({field.description.rstrip('.')})" if field and field.description else ""
         return Mistake(location=location, value=None, message=f"is missing{meaning}")
+    if kind.startswith("union_tag"):
+        choices = tuple(re.findall(r"'([^']*)'", str(context.get("expected_tags", "")))) or _kinds(model, location)
+        wrong, written = kind == "union_tag_invalid", context.get("tag")
+        message = ("must be " if wrong else "is missing; it is ") + " or ".join(choices)
+        return Mistake(
+            location=(*location, "kind"), value=written, message=message, nearest=nearest_name(written, choices)
+        )
     if kind == "extra_forbidden":
         keys = _keys(model, location[:-1])
         nearest = nearest_name(location[-1], keys)
@@ -228,29 +236,44 @@ def _words(error: ErrorDetails) -> str:
     return error["msg"][:1].lower() + error["msg"][1:].rstrip(".")
 
 
-def _model(annotation: object) -> type[BaseModel] | None:
-    """The model inside an annotation such as ``tuple[Variant, ...]``."""
+def _models(annotation: object) -> list[type[BaseModel]]:
+    """The models inside an annotation such as ``tuple[Variant, ...]`` or ``MailChannel | ChatChannel``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in get_args(annotation) if (found := _model(part))), None)
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _models(part)]
 
 
-def _model_at(model: type[BaseModel], location: Location) -> type[BaseModel] | None:
-    found: type[BaseModel] | None = model
+def _walk(model: type[BaseModel], location: Location) -> tuple[type[BaseModel] | None, Location]:
+    """The model at a place, and the place as people know it: pydantic adds the kind where a key takes several kinds."""
+    found, place = [model], list[str | int]()
     for part in location:
+        tagged = [each for each in found if _kind(each) == part] if len(found) > 1 else []
+        if not tagged:
+            place.append(part)
         if isinstance(part, str):
-            field = _keyed(found).get(part) if found else None
-            found = _model(field.annotation) if field else None
-    return found
+            fields = [field for each in found if (field := _keyed(each).get(part))]
+            found = tagged or (_models(fields[0].annotation) if fields else [])
+    return (found[0] if found else None), tuple(place)
+
+
+def _kinds(model: type[BaseModel], location: Location) -> tuple[str, ...]:
+    """The kinds that an entry of a list may have."""
+    field = _field(model, tuple(part for part in location if isinstance(part, str)))
+    return tuple(str(_kind(each)) for each in _models(field.annotation)) if field else ()
+
+
+def _kind(model: type[BaseModel]) -> object:
+    field = model.model_fields.get("kind")
+    return next(iter(get_args(field.annotation)), None) if field else None
 
 
 def _field(model: type[BaseModel], location: Location) -> FieldInfo | None:
-    parent = _model_at(model, location[:-1])
+    parent, _ = _walk(model, location[:-1])
     return _keyed(parent).get(str(location[-1])) if parent and location else None
 
 
 def _keys(model: type[BaseModel], location: Location) -> tuple[str, ...]:
-    found = _model_at(model, location)
+    found, _ = _walk(model, location)
     return tuple(_keyed(found)) if found else ()
 
 

@@ -108,7 +108,8 @@ def _send(message: Message, settings: Settings, *, now: datetime, tls: ssl.SSLCo
     kind, _, name = message.channel.partition(":")
     try:
         if kind == "mail":
-            send_mail(settings.mail, mail_of(message, name, settings.mail.sender, now=now), tls=tls)
+            server = settings.mail or MailServer()
+            send_mail(server, mail_of(message, name, server.sender, now=now), tls=tls)
         elif kind == "webhook":
             _send_webhook(message, name, settings, now=now, tls=tls)
         elif kind == "chat":

@@ -1,0 +1,145 @@
+"""The numbers of the two overviews in words, the same on page and terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipelines import formatting
+from pipelines.reports.portfolio_record import GoalTotal, Impact, Portfolio, Rate
+from pipelines.rollouts.operations import FailureRate, Operations
+from stats.medians import Median
+from stats.projection import Total
+from stats.status import Status
+
+GOAL_WORDS = {"growth": "Growth", "revenue": "Revenue", "churn": "Churn", "cost": "Cost"}
+OUTCOME_WORDS = {
+    "shipped": ("▲", "Shipped", "good"),
+    "rolled_back": ("▼", "Rolled back", "bad"),
+    "ended": ("●", "Ended without a change", "neutral"),
+    "running": ("○", "Running", "muted"),
+    "blocked": ("!", "Not to be trusted", "caution"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """A name, a value and what to know about it."""
+
+    name: str
+    value: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amount:
+    """An amount with its range in words, and whether it is good."""
+
+    text: str
+    range: str
+    tone: str
+    glyph: str
+
+
+def amount(found: Total | None, unit_label: str, better: str) -> Amount:
+    """A projected or measured amount: sign, thousands, unit; blue and up where it is good beyond doubt."""
+    if found is None or found.status != Status.OK:
+        return Amount(text="–", range="", tone="muted", glyph="")
+    places = 0 if max(abs(found.value), abs(found.low), abs(found.high)) >= 10 else None
+
+    def words(value: float) -> str:
+        return formatting.with_unit(formatting.number(value, places=places, signed=True), unit_label)
+
+    sign = 1.0 if better == "higher" else -1.0
+    ends = sorted((sign * found.low, sign * found.high))
+    tone, glyph = ("good", "▲") if ends[0] > 0 else ("bad", "▼") if ends[1] < 0 else ("neutral", "●")
+    return Amount(text=words(found.value), range=f"{words(found.low)} to {words(found.high)}", tone=tone, glyph=glyph)
+
+
+def goal_rows(found: Portfolio) -> Sequence[Sequence[str]]:
+    """Lines of the table of sums: quarter, goal, metric, shipped, avoided."""
+    return [
+        (row.quarter, GOAL_WORDS[row.goal], row.label, _both(row.shipped, row), _both(row.avoided, row))
+        for row in found.totals
+    ]
+
+
+def _both(found: Total | None, row: GoalTotal) -> str:
+    told = amount(found, row.unit_label, row.better)
+    return f"{told.text} ({told.range})" if told.range else told.text
+
+
+def change(impact: Impact) -> str:
+    """A change per unit with its range."""
+    if impact.difference is None:
+        return "–"
+    kind = "proportion" if not impact.unit_label and abs(impact.difference) < 1 else "mean"
+
+    def words(value: float | None) -> str:
+        return formatting.difference(value, kind=kind, unit_label=impact.unit_label)
+
+    ends = formatting.interval(impact.low, impact.high, lower=words(impact.low), upper=words(impact.high))
+    return f"{words(impact.difference)} ({ends})"
+
+
+def manager_tiles(found: Portfolio) -> tuple[Tile, ...]:
+    """What stands on top of the product manager's overview."""
+    shipped = found.decisions.get("shipped", 0)
+    back = found.decisions.get("rolled_back", 0)
+    return (
+        Tile(name="Waiting for a decision", value=str(len(found.waiting)), note="experiments that nobody decided yet"),
+        Tile(name="Win rate", value=_share(found.win_rate), note=_range(found.win_rate, "that ended")),
+        Tile(name="Shipped", value=str(shipped), note="experiments"),
+        Tile(name="Rolled back", value=str(back), note="experiments whose harm was seen in time"),
+    )
+
+
+def owner_tiles(found: Operations) -> tuple[Tile, ...]:
+    """What stands on top of the product owner's overview."""
+    return (
+        Tile(name="Live", value=str(len(found.live)), note=f"releases under way, {len(found.stuck)} stuck"),
+        Tile(name="Lead time", value=_hours(found.lead_hours), note=_median_note(found.lead_hours, "completed")),
+        Tile(
+            name="Change failures", value=_share(found.failures), note=_range(found.failures, "of releases that ended")
+        ),
+        Tile(
+            name="Time to detect",
+            value=_hours(found.detect_hours),
+            note=f"{_median_note(found.detect_hours, 'taken back')}; restored after {_hours(found.restore_hours)}",
+        ),
+    )
+
+
+def _share(found: Rate | FailureRate) -> str:
+    return "–" if found.value is None else formatting.percent(found.value, places=0)
+
+
+def _range(found: Rate | FailureRate, of: str) -> str:
+    if isinstance(found, Rate):
+        count, total = found.count, found.of
+    else:
+        count, total = found.failed, found.ended
+    if found.low is None or found.high is None:
+        return "none has ended yet"
+    low, high = formatting.percent(found.low, places=0), formatting.percent(found.high, places=0)
+    return f"{count} of {total} {of}; plausible {low} to {high}"
+
+
+def _hours(found: Median) -> str:
+    return "–" if found.value is None else _duration(found.value)
+
+
+def _duration(hours: float) -> str:
+    if hours < 1:
+        return f"{formatting.number(hours * 60, places=0)} min"
+    return (
+        f"{formatting.number(hours, places=1)} h" if hours < 48 else f"{formatting.number(hours / 24, places=1)} days"
+    )
+
+
+def _median_note(found: Median, what: str) -> str:
+    if not found.n:
+        return f"no release was {what} yet"
+    if found.low is None or found.high is None:
+        return f"median of {found.n} {what}; too few for a range"
+    return f"median of {found.n} {what}; plausible {_duration(found.low)} to {_duration(found.high)}"
