@@ -97,18 +97,10 @@ def from_inbox(
             f"files: {sum(map(len, summary.loaded.values()))} loaded, {len(summary.known)} loaded before, "
             f"{len(summary.refused)} refused, {len(summary.left)} left alone"
         )
-    for file in summary.refused:
-        say(f"Refused, now in {workspace.inbox / 'refused'}: {file.error}")
-    for name in summary.left:
-        say(f"Left alone (half-written, changed a moment ago, or no plain file): {name}")
-    for name in summary.waiting:
-        say(f"Waits in the inbox until the definitions are mended: {name}")
-    for problem in rules.problems:
-        say(problem.line())
-    if rules.problems:
-        raise typer.Exit(WRONG_USAGE)
-    if summary.refused:
-        raise typer.Exit(FAILED)
+    for line in (*summary.notes(workspace.inbox), *(problem.line() for problem in rules.problems)):
+        say(line)
+    if rules.problems or summary.refused:
+        raise typer.Exit(WRONG_USAGE if rules.problems else FAILED)
 
 
 @group.command()

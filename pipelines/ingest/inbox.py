@@ -66,6 +66,12 @@ class InboxSummary:
     left: list[str] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
 
+    def notes(self, inbox: Path) -> Iterator[str]:
+        """What people should know of files that were not loaded, one line each."""
+        yield from (f"Refused, now in {inbox / REFUSED}: {file.error}" for file in self.refused)
+        yield from (f"Left alone (half-written, changed a moment ago, or no plain file): {name}" for name in self.left)
+        yield from (f"Waits in the inbox until the definitions are mended: {name}" for name in self.waiting)
+
     def as_dict(self) -> dict[str, object]:
         """The same for programs."""
         from dataclasses import asdict
