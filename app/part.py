@@ -13,6 +13,7 @@ from functools import partial
 from app.commands.session import opened_warehouse
 from app.supervision import end_with_parent, repeat
 from pipelines.access.actors import part
+from pipelines.access.confidential import black_out_logs
 from pipelines.access.roles import Action
 from pipelines.config import Settings, Workspace, find_workspace
 from pipelines.ingest.inbox import Attempt
@@ -112,6 +113,10 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     end_with_parent()
+    if name == "schedule":
+        from pipelines.schedule.sending import channel_secrets
+
+        black_out_logs(channel_secrets())
     workspace = find_workspace()
     tried: set[Attempt] = set()
     work: dict[str, Callable[[Workspace], str | None]] = {

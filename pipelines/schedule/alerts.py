@@ -151,8 +151,9 @@ def raise_alerts(workspace: Workspace, definitions: Definitions, *, actor: Actor
         for schedule in wanting:
             for experiment in _watched(schedule, definitions, now=now):
                 latest = state.latest(experiment.name)
-                stale = timedelta(hours=schedule.stale_hours)
-                earlier = None if latest is None else state.shown_at(experiment.name, latest.analysed_at - stale)[0]
+                stale, earlier = timedelta(hours=schedule.stale_hours), None
+                if latest is not None and "exposures_stopped" in schedule.alerts:
+                    earlier = state.shown_at(experiment.name, latest.analysed_at - stale)[0]
                 found = situation(experiment, latest, earlier, stale=stale, now=now)
                 for alert in _alerts(schedule, experiment, found, latest, now=now):
                     if lasting.pop((alert.subject, alert.kind), None) is not None:

@@ -140,6 +140,15 @@ def test_an_early_fixed_horizon_look_harms_no_guardrail(workspace: Workspace, sa
     assert raised(workspace, START + timedelta(days=5)) == []
 
 
+def test_an_always_valid_look_may_harm_a_guardrail_before_the_end(workspace: Workspace, samples: Any) -> None:
+    found = harmed(samples)
+    (comparison,) = found.metrics[1].comparisons
+    sure = replace(found.metrics[1], comparisons=(replace(comparison, validity="always_valid"),))
+    at = START + timedelta(days=5)
+    look(workspace, replace(found, phase="running", metrics=(found.metrics[0], sure)), at)
+    assert raised(workspace, at) == ["guardrail_harmed"]
+
+
 @pytest.mark.parametrize("decision", ["ship", "roll_back", "needs_a_decision", "inconclusive"])
 def test_an_experiment_that_is_ready_is_told_once_whatever_the_decision_becomes(
     workspace: Workspace, samples: Any, decision: str
