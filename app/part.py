@@ -13,8 +13,10 @@ from functools import partial
 from app.commands.session import opened_warehouse
 from app.supervision import end_with_parent, repeat
 from pipelines.access.actors import part
+from pipelines.access.confidential import black_out_logs
 from pipelines.access.roles import Action
 from pipelines.config import Settings, Workspace, find_workspace
+from pipelines.ingest.inbox import Attempt
 from pipelines.store.changes import audited
 
 _LOG = logging.getLogger(__name__)
@@ -22,7 +24,7 @@ EVERY_SECONDS = {"schedule": 20.0, "inbox": 5.0, "rollouts": 300.0}
 """The parts, and how often each looks for work."""
 
 
-def deliver_due(workspace: Workspace) -> None:
+def deliver_due(workspace: Workspace) -> str | None:
     """Render the reports that are due, raise alerts, and send the messages that wait."""
     from pipelines.definitions.loader import load_definitions
     from pipelines.schedule import run_due
@@ -38,25 +40,28 @@ def deliver_due(workspace: Workspace) -> None:
             settings = Settings.load(workspace)
             for each in send_waiting(workspace, settings, actor=part("schedule"), now=lambda: datetime.now(UTC)):
                 _LOG.info("%s to %s: %s %s", each.message.report, each.message.channel, each.state, each.problem)
+    return None
 
 
-def load_inbox(workspace: Workspace) -> None:
-    """Load what lies in the inbox, as `rampwise ingest --inbox` does; nothing is opened where nothing is ready."""
-    from pipelines.definitions.loader import load_definitions
-    from pipelines.definitions.mappings.catalog import find_mappings
-    from pipelines.ingest.contract import contract_of
+def load_inbox(workspace: Workspace, tried: set[Attempt]) -> str | None:
+    """Load what lies in the inbox, as `rampwise ingest --inbox` does; nothing is opened where nothing is ready.
+
+    While definitions are broken, what the sound ones are enough for is loaded, and the rest waits, which is told.
+    """
+    from pipelines.ingest.gaps import rules_of
     from pipelines.ingest.inbox import ingest_inbox, waiting_files
 
     ready, _ = waiting_files(workspace.inbox)
     if not ready:
-        return
+        return None
     settings = Settings.load(workspace)
+    rules = rules_of(workspace.root, settings)
     summary = ingest_inbox(
         workspace.inbox,
         workspace.landed,
         partial(opened_warehouse, workspace),
-        contract=contract_of(load_definitions(workspace.root), settings),
-        mappings={name: found.mapping for name, found in find_mappings(workspace.root).items()},
+        rules=rules,
+        tried=tried,
         wait_seconds=settings.wait_seconds,
     )
     for table, files in summary.loaded.items():
@@ -65,16 +70,24 @@ def load_inbox(workspace: Workspace) -> None:
             details.update({"files": len(files), "accepted": sum(file.accepted for file in files)})
     for file in summary.refused:
         _LOG.warning("Refused, now in %s: %s", workspace.inbox / "refused", file.error)
+    if not summary.waiting:
+        return None
+    _LOG.warning(
+        "%d files wait in the inbox until the definitions are mended: %s",
+        len(summary.waiting),
+        "; ".join(problem.line() for problem in rules.problems),
+    )
+    return "waiting_for_definitions"
 
 
-def judge_rollouts(workspace: Workspace) -> None:
+def judge_rollouts(workspace: Workspace) -> str | None:
     """Judge the rollouts that are under way."""
     from pipelines.definitions.loader import NOTHING, load_definitions
     from pipelines.definitions.problems import DefinitionError
     from pipelines.rollouts.tick import tick_all
 
     if not workspace.state_path.exists():
-        return
+        return None
     try:
         definitions = load_definitions(workspace.root)
     except DefinitionError as error:  # what was frozen at the start is enough to judge
@@ -90,6 +103,7 @@ def judge_rollouts(workspace: Workspace) -> None:
     )
     for name, problem in problems.items():
         _LOG.warning("%s was not judged: %s", name, problem)
+    return None
 
 
 def main() -> None:
@@ -99,10 +113,15 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     end_with_parent()
+    if name == "schedule":
+        from pipelines.schedule.sending import channel_secrets
+
+        black_out_logs(channel_secrets())
     workspace = find_workspace()
-    work: dict[str, Callable[[Workspace], None]] = {
+    tried: set[Attempt] = set()
+    work: dict[str, Callable[[Workspace], str | None]] = {
         "schedule": deliver_due,
-        "inbox": load_inbox,
+        "inbox": partial(load_inbox, tried=tried),
         "rollouts": judge_rollouts,
     }
     repeat(workspace, name, lambda: work[name](workspace), every=EVERY_SECONDS[name], stop=stop)

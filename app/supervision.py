@@ -147,8 +147,9 @@ def read_states(workspace: Workspace, *, now: datetime) -> dict[str, str]:
         fresh = now - datetime.fromisoformat(told["at"]) <= STALE
         states = {str(name): str(state) for name, state in told["parts"].items() if name != "dashboard"}
         for name in [each for each in states if work_path(workspace, each).exists()]:
-            if not json.loads(work_path(workspace, name).read_text(encoding="utf-8"))["ok"]:
-                states[name] = "failing"
+            latest = json.loads(work_path(workspace, name).read_text(encoding="utf-8"))
+            if not latest["ok"]:
+                states[name] = str(latest.get("state", "failing"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {"serve": "stale"}
     return states if fresh else {**states, "serve": "stale"}
@@ -168,15 +169,21 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
-def repeat(workspace: Workspace, name: str, work: Callable[[], object], *, every: float, stop: threading.Event) -> None:
-    """Do one part's work again and again; a round that fails is logged, told to `/healthz`, and tried again."""
+def repeat(
+    workspace: Workspace, name: str, work: Callable[[], str | None], *, every: float, stop: threading.Event
+) -> None:
+    """Do one part's work again and again; a round that fails is logged, told to `/healthz`, and tried again.
+
+    What `work` returns is the state of the part, a word for `/healthz`; None where all is well.
+    """
     while not stop.is_set():
-        problem = ""
+        problem, state = "", None
         try:
-            work()
+            state = work()
         except Exception as error:  # noqa: BLE001 - logged in full; the next round may succeed
             _LOG.exception("%s failed; it is tried again in %s s", name, every)
-            problem = type(error).__name__
-        written = json.dumps({"at": datetime.now(UTC).isoformat(), "ok": not problem, "problem": problem})
+            problem, state = type(error).__name__, "failing"
+        told = {"at": datetime.now(UTC).isoformat(), "ok": state is None, "state": state or "ok", "problem": problem}
+        written = json.dumps(told)
         write_private(work_path(workspace, name), written)
         stop.wait(every)

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias, overload
 
 import typer
 
-from app.commands.session import FAILED, Output, OutputFormat, emit, emit_json, opened_warehouse, say, session
+from app.commands.session import (
+    FAILED,
+    WRONG_USAGE,
+    Output,
+    OutputFormat,
+    emit,
+    emit_json,
+    opened_warehouse,
+    say,
+    session,
+)
 
 if TYPE_CHECKING:
     from pipelines.config import Workspace
@@ -50,7 +60,8 @@ def from_inbox(
 
     With --inbox: every complete file of inbox/exposures, inbox/events and inbox/identities, each in a transaction of
     its own; a folder below names the source, as in inbox/events/web, or a mapping, as in inbox/events/segment. Files
-    move to landed/; what is refused whole moves to inbox/refused with its reason. Exit code 1 if a file was refused.
+    move to landed/; what is refused whole moves to inbox/refused with its reason. Exit code 1 if a file was refused; 2
+    if definitions are broken: files that may belong to them wait in the inbox, the others are loaded.
     """
     if context.invoked_subcommand is not None:
         if inbox:
@@ -59,18 +70,19 @@ def from_inbox(
     if not inbox:
         raise typer.BadParameter("Say what to load: exposures FILE..., events FILE..., or --inbox.")
     from pipelines.config import Settings
-    from pipelines.definitions.mappings.catalog import find_mappings
     from pipelines.ingest import IngestSummary
+    from pipelines.ingest.gaps import rules_of
     from pipelines.ingest.inbox import ingest_inbox
 
     workspace = session(context).workspace
+    settings = Settings.load(workspace)
+    rules = rules_of(workspace.root, settings)
     summary = ingest_inbox(
         workspace.inbox,
         workspace.landed,
         partial(opened_warehouse, workspace),
-        contract=_contract(workspace),
-        mappings={name: found.mapping for name, found in find_mappings(workspace.root).items()},
-        wait_seconds=Settings.load(workspace).wait_seconds,
+        rules=rules,
+        wait_seconds=settings.wait_seconds,
         progress=say,
     )
     _record(
@@ -85,12 +97,10 @@ def from_inbox(
             f"files: {sum(map(len, summary.loaded.values()))} loaded, {len(summary.known)} loaded before, "
             f"{len(summary.refused)} refused, {len(summary.left)} left alone"
         )
-    for file in summary.refused:
-        say(f"Refused, now in {workspace.inbox / 'refused'}: {file.error}")
-    for name in summary.left:
-        say(f"Left alone (half-written, changed a moment ago, or no plain file): {name}")
-    if summary.refused:
-        raise typer.Exit(FAILED)
+    for line in (*summary.notes(workspace.inbox), *(problem.line() for problem in rules.problems)):
+        say(line)
+    if rules.problems or summary.refused:
+        raise typer.Exit(WRONG_USAGE if rules.problems else FAILED)
 
 
 @group.command()

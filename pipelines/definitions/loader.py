@@ -6,7 +6,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,6 +39,7 @@ from pipelines.errors import UsageError
 METRIC_KINDS = metric_kinds()
 _METRIC: TypeAdapter[Metric] = TypeAdapter(Metric)
 _Model = TypeVar("_Model", Experiment, ReportSchedule, Rollout)
+DEFINED_TWICE = "already: names are unique"
 FOLDERS = ("metrics", "experiments", "rollouts", "reports")
 
 
@@ -152,6 +153,15 @@ def load_definitions(root: Path) -> Definitions:
     return definitions
 
 
+def load_sound(root: Path) -> tuple[Definitions, tuple[Problem, ...]]:
+    """The definitions that can be relied on, and every mistake in the others; what is defined twice is left out."""
+    definitions, problems = _read(root)
+    twice = {(each.file.split("/", 1)[0], each.value) for each in problems if DEFINED_TWICE in each.message}
+    experiments = {name: found for name, found in definitions.experiments.items() if ("experiments", name) not in twice}
+    rollouts = {name: found for name, found in definitions.rollouts.items() if ("rollouts", name) not in twice}
+    return replace(definitions, experiments=experiments, rollouts=rollouts), tuple(problems)
+
+
 def find_problems(root: Path) -> tuple[Problem, ...]:
     """Every mistake in a workspace's settings and definitions, by file; empty if all is well."""
     return (*_settings_problems(Workspace(root=root)), *_read(root)[1])
@@ -234,7 +244,7 @@ def _files(root: Path, folder: str, problems: list[Problem]) -> Iterator[_File]:
             message = "must equal the file's name without .toml: rename the file, or leave name out"
             problems.append(Problem(file=label, path="name", value=written, message=message, nearest=name))
         if name in seen:
-            message = f"is defined in {seen[name]} already: names are unique within {folder}/"
+            message = f"is defined in {seen[name]} {DEFINED_TWICE} within {folder}/"
             problems.append(Problem(file=label, path="name", value=name, message=message))
         seen.setdefault(name, label)
         # A file with a mistake still defines its name: what refers to it is not wrong as well.

@@ -19,7 +19,8 @@ from duckdb import DuckDBPyConnection
 
 from pipelines.engine.queries import read_sql
 from pipelines.ingest.chunks import Batch, Counts, Store
-from pipelines.ingest.errors import TooManyRefusalsError, UnreadableSourceError
+from pipelines.ingest.errors import TooManyRefusalsError, UnreadableSourceError, WaitsForDefinitionsError
+from pipelines.ingest.gaps import has_unknown
 from pipelines.ingest.journal import Entry, Journal
 from pipelines.ingest.landing import keep, keep_contract
 from pipelines.ingest.order import Order
@@ -39,6 +40,8 @@ def load_once(connection: DuckDBPyConnection, source: Source, order: Order, *, s
         If reading stops in the middle.
     SourceError
         If the source as a whole is refused.
+    WaitsForDefinitionsError
+        If it names what is unknown while definitions are broken, and the order says to wait.
     duckdb.TransactionException
         If another thread's batch was stored meanwhile: try again.
     """
@@ -85,6 +88,8 @@ def _store(
     with closing(read_chunks(connection, source, order, strict=strict)) as chunks:
         for chunk, passed_over in chunks:
             counts += Counts(passed_over=passed_over)
+            if order.holds_unknown and has_unknown(chunk):
+                raise WaitsForDefinitionsError(source.label)
             if len(chunk):
                 counts += store.add(chunk, batch)
             del chunk  # its memory is needed for the next one

@@ -69,6 +69,17 @@ class TooManyRefusalsError(SourceError):
         )
 
 
+class WaitsForDefinitionsError(IngestError):
+    """A file names experiments or variants that are unknown while definitions are broken: it may be loaded later."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        super().__init__(
+            f"{source}: it names experiments or variants that are not known, and some definitions are broken. It stays "
+            "where it is; mend what `rampwise validate` names."
+        )
+
+
 class TooLargeSourceError(SourceError):
     """The file grows beyond the limit when it is unpacked; `size`, `limit` in bytes."""
 

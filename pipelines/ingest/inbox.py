@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
-from pipelines.definitions.mappings.mapping import Mapping as Definition
 from pipelines.engine.queries import read_sql
 from pipelines.engine.warehouse import Warehouse, sync_folder
 from pipelines.ingest.chunks import KINDS, Kind
-from pipelines.ingest.contract import Contract
-from pipelines.ingest.errors import SourceError, TooManyRefusalsError
+from pipelines.ingest.errors import SourceError, TooManyRefusalsError, WaitsForDefinitionsError
+from pipelines.ingest.gaps import Rules
 from pipelines.ingest.landing import is_sound, landed_files
 from pipelines.ingest.lease import take_lease
 from pipelines.ingest.load import DEFAULT_SOURCE, load
@@ -28,6 +28,7 @@ from pipelines.ingest.summary import FileSummary
 
 HALF_WRITTEN = (".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".download", ".writing", ".lock", "~")
 REFUSED = "refused"
+Attempt: TypeAlias = tuple[Path, int, str]
 SETTLE_SECONDS = 2.0
 """A file that was changed within so many seconds may still be growing."""
 
@@ -55,12 +56,21 @@ class InboxSummary:
         Files that were put aside in `inbox/refused`, with the reason beside them.
     left
         Names that were left alone: half-written, too fresh, or no plain files.
+    waiting
+        Files that stay in the inbox until the broken definitions that they may belong to are mended.
     """
 
     loaded: dict[str, list[FileSummary]] = field(default_factory=dict)
     known: list[str] = field(default_factory=list)
     refused: list[FileSummary] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+
+    def notes(self, inbox: Path) -> Iterator[str]:
+        """What people should know of files that were not loaded, one line each."""
+        yield from (f"Refused, now in {inbox / REFUSED}: {file.error}" for file in self.refused)
+        yield from (f"Left alone (half-written, changed a moment ago, or no plain file): {name}" for name in self.left)
+        yield from (f"Waits in the inbox until the definitions are mended: {name}" for name in self.waiting)
 
     def as_dict(self) -> dict[str, object]:
         """The same for programs."""
@@ -111,8 +121,8 @@ def ingest_inbox(
     landed: Path,
     open_for_writing: Callable[[], AbstractContextManager[Warehouse]],
     *,
-    contract: Contract,
-    mappings: Mapping[str, Definition] | None = None,
+    rules: Rules,
+    tried: set[Attempt] | None = None,
     settle_seconds: float = SETTLE_SECONDS,
     wait_seconds: float = 10,
     progress: Progress | None = None,
@@ -127,10 +137,10 @@ def ingest_inbox(
         The folders of the workspace.
     open_for_writing
         Opens the warehouse.
-    contract
-        What rows and files must keep to.
-    mappings
-        By name: files in a folder of that name are read by it.
+    rules
+        What rows and files must keep to, and by which mappings they are read; see `pipelines.ingest.gaps`.
+    tried
+        Files that wait for definitions, from the last call: they are not read again before they or the contract change.
     settle_seconds
         A file that was changed within so many seconds is left for the next time.
     wait_seconds
@@ -149,16 +159,23 @@ def ingest_inbox(
     with take_lease(landed, wait_seconds=wait_seconds):
         ready, left = waiting_files(inbox, settle_seconds=settle_seconds)
         summary.left.extend(left)
+        waiting: set[Attempt] = set()
         for each in ready:
             order = Order(
                 kind=each.kind,
                 source=each.source,
                 columns={},
-                contract=contract,
+                contract=rules.contract_for(each.kind.table),
                 landed=landed,
-                mapping=(mappings or {}).get(each.source),
+                mapping=rules.mappings.get(each.source),
                 progress=progress,
+                holds_unknown=rules.broken,
             )
+            attempt = _attempt(each, order)
+            if each.source in rules.unreadable or (rules.broken and attempt in (tried or ())):
+                waiting.add(attempt)
+                summary.waiting.append(str(each.path))
+                continue
             source = Source(label=str(each.path), content=each.path)
             try:
                 with open_for_writing() as warehouse:
@@ -167,6 +184,9 @@ def ingest_inbox(
                     else:
                         found = load(warehouse.connection, source, order)
                         summary.loaded.setdefault(each.kind.table, []).append(found)
+            except WaitsForDefinitionsError:
+                waiting.add(attempt)
+                summary.waiting.append(source.label)
             except SourceError as error:
                 put_aside(inbox, each, error)
                 refusals = error.refusals if isinstance(error, TooManyRefusalsError) else ()
@@ -174,7 +194,19 @@ def ingest_inbox(
             else:
                 each.path.unlink(missing_ok=True)  # its copy in landed/ and its batch are on disk
                 sync_folder(each.path.parent)
+        if tried is not None:
+            tried.clear()
+            tried.update(waiting)
     return summary
+
+
+def _attempt(each: Waiting, order: Order) -> Attempt:
+    """A file as it is now, and what it is judged by."""
+    try:
+        changed = each.path.stat().st_mtime_ns
+    except FileNotFoundError:  # it was taken away meanwhile; reading it says so
+        changed = 0
+    return each.path, changed, order.contract.digest
 
 
 def _is_known(warehouse: Warehouse, source: Source, order: Order) -> bool:

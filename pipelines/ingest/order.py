@@ -33,7 +33,8 @@ class Order:
     """Kind of rows, whose they are, how columns are called, and what rows must keep to.
 
     `landed` keeps a copy of each accepted source; `past` is set where a batch is loaded again as it was,
-    `mapping` where rows are found in files of another system.
+    `mapping` where rows are found in files of another system; with `holds_unknown` a source that names unknown
+    experiments or variants is not loaded now.
     """
 
     kind: Kind
@@ -44,6 +45,7 @@ class Order:
     progress: Progress | None = None
     past: Past | None = None
     mapping: Definition | None = None
+    holds_unknown: bool = False
 
     @property
     def reading(self) -> Reading | None:

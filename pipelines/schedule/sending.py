@@ -8,9 +8,12 @@ not at all).
 from __future__ import annotations
 
 import base64
+import os
+import re
 import smtplib
 import ssl
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
@@ -40,10 +43,12 @@ class UndeliveredError(PipelineError):
     ----------
     again
         Whether trying later may help.
+    hung
+        Whether the other side kept us waiting for nothing: in this round it would do so for the next message, too.
     """
 
-    def __init__(self, problem: str, *, again: bool) -> None:
-        self.again = again
+    def __init__(self, problem: str, *, again: bool, hung: bool = False) -> None:
+        self.again, self.hung = again, hung
         super().__init__(problem)
 
 
@@ -81,9 +86,9 @@ def send_waiting(
         If the actor may not send reports; nothing is sent.
     """
     actor.require(Action.SEND_REPORT)
-    outgoing, done = Outgoing(workspace.state_path), []
+    outgoing, done, without = Outgoing(workspace.state_path), list[Attempt](), None
     for _ in range(MOST_AT_ONCE):
-        message = outgoing.claim(now=now())
+        message = outgoing.claim(now=now(), without=without)
         if message is None:
             break
         try:
@@ -94,6 +99,7 @@ def send_waiting(
             problem = in_one_line(black_out(str(error), _passwords()))[:500]
             state = outgoing.failed(message, problem, again=error.again, actor=actor, now=now())
             done.append(Attempt(message=message, state=state, problem=problem))
+            without = "mail" if error.hung else without
         except Exception as error:  # unforeseen, so shown in full; other messages must not wait behind this one
             problem = f"{type(error).__name__}: see the log of the run at {now():%Y-%m-%d %H:%M} UTC"
             outgoing.failed(message, problem, again=True, actor=actor, now=now())
@@ -151,6 +157,18 @@ def _bytes(body: Mapping[str, object], name: str) -> Iterator[tuple[str, bytes]]
         yield str(key), base64.b64decode(str(text))
 
 
+def channel_secrets() -> list[Secret]:
+    """Every secret that sending may use, from the environment and the files it names: none of them belongs in a log."""
+    names = {name.removesuffix("_FILE") for name in os.environ}
+    found = _passwords()
+    for name in sorted(names):
+        if re.fullmatch(r"RAMPWISE_(WEBHOOK|CHAT)_\w+_(URL|SECRET)", name):
+            with suppress(SecretError):  # whoever sends there is told
+                secret = read_secret(name)
+                found += [] if secret is None else [secret]
+    return found
+
+
 def _passwords() -> list[Secret]:
     """What a server's answer must not repeat to us, plain or as it goes over the wire."""
     try:
@@ -194,7 +212,8 @@ def send_mail(server: MailServer, mail: EmailMessage, *, tls: ssl.SSLContext | N
     except ssl.SSLCertVerificationError as error:
         raise UndeliveredError(f"{server.host} has a certificate that is not trusted: {error}", again=True) from error
     except (OSError, smtplib.SMTPException) as error:
-        raise UndeliveredError(f"{server.host} cannot be reached or hung up: {error}", again=True) from error
+        hung = isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError)
+        raise UndeliveredError(f"{server.host} cannot be reached or hung up: {error}", again=True, hung=hung) from error
 
 
 def _connected(server: MailServer, context: ssl.SSLContext) -> smtplib.SMTP:

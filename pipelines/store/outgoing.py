@@ -113,13 +113,20 @@ class Outgoing:
             ).fetchall()
         return tuple(_message(row) for row in rows)
 
-    def claim(self, *, now: datetime) -> Message | None:
-        """The next message that is due, for this caller alone; None where none is."""
+    def claim(self, *, now: datetime, without: str | None = None) -> Message | None:
+        """The next message that is due, for this caller alone; None where none is.
+
+        Parameters
+        ----------
+        without
+            A kind of channel that is left alone, such as `mail`.
+        """
         with closing(open_database(self._path)) as connection, changing(connection, self._path):
             row = connection.execute(
                 "SELECT * FROM messages WHERE state = 'waiting' AND next_attempt <= ?"
-                " AND (claimed_until IS NULL OR claimed_until <= ?) ORDER BY next_attempt, slot, channel LIMIT 1",
-                (to_text(now), to_text(now)),
+                " AND (claimed_until IS NULL OR claimed_until <= ?) AND (? IS NULL OR channel NOT LIKE ? || ':%')"
+                " ORDER BY next_attempt, slot, channel LIMIT 1",
+                (to_text(now), to_text(now), without, without),
             ).fetchone()
             if row is None:
                 return None

@@ -20,6 +20,7 @@ import pyarrow.parquet
 import pipelines.ingest.batch as batch
 from pipelines.engine.warehouse import open_warehouse
 from pipelines.ingest.contract import Contract
+from pipelines.ingest.gaps import Rules
 from pipelines.ingest.inbox import ingest_inbox
 
 assert np
@@ -38,7 +39,7 @@ def work(root: Path, variant: str) -> None:
     if variant == "no_transaction":
         batch._transaction = no_transaction
     opening = partial(open_warehouse, root / "data" / "warehouse.duckdb", threads=1, memory_limit="200MB")
-    ingest_inbox(root / "inbox", root / "landed", opening, contract=KNOWN, settle_seconds=0)
+    ingest_inbox(root / "inbox", root / "landed", opening, rules=Rules(contract=KNOWN), settle_seconds=0)
 
 
 def child(order: dict) -> None:

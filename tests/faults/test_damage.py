@@ -11,6 +11,7 @@ import pytest
 from pipelines.engine.warehouse import open_warehouse
 from pipelines.ingest.contract import Contract
 from pipelines.ingest.errors import DamagedLandingError, LostBatchesError
+from pipelines.ingest.gaps import Rules
 from pipelines.ingest.inbox import ingest_inbox
 from pipelines.ingest.rebuild import rebuild
 
@@ -27,7 +28,11 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 def load(root: Path) -> Any:
     path = root / "data" / "warehouse.duckdb"
     return ingest_inbox(
-        root / "inbox", root / "landed", lambda: open_warehouse(path, threads=1), contract=KNOWN, settle_seconds=0
+        root / "inbox",
+        root / "landed",
+        lambda: open_warehouse(path, threads=1),
+        rules=Rules(contract=KNOWN),
+        settle_seconds=0,
     )
 
 

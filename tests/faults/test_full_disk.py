@@ -18,6 +18,7 @@ from pipelines.engine.errors import WarehouseError
 from pipelines.engine.warehouse import open_warehouse
 from pipelines.errors import PipelineError
 from pipelines.ingest.contract import Contract
+from pipelines.ingest.gaps import Rules
 from pipelines.ingest.inbox import ingest_inbox
 from pipelines.store.database import StateError
 from pipelines.store.state import State
@@ -47,7 +48,11 @@ def mounted(folder: Path, kilobytes: int) -> Iterator[Path]:
 def load(root: Path) -> Any:
     path = root / "data" / "warehouse.duckdb"
     return ingest_inbox(
-        root / "inbox", root / "landed", lambda: open_warehouse(path, threads=1), contract=KNOWN, settle_seconds=0
+        root / "inbox",
+        root / "landed",
+        lambda: open_warehouse(path, threads=1),
+        rules=Rules(contract=KNOWN),
+        settle_seconds=0,
     )
 
 

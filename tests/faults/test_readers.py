@@ -19,6 +19,7 @@ from pipelines.definitions.loader import load_definitions
 from pipelines.engine.warehouse import open_warehouse
 from pipelines.ingest.contract import Contract
 from pipelines.ingest.errors import IngesterBusyError
+from pipelines.ingest.gaps import Rules
 from pipelines.ingest.inbox import ingest_inbox
 from pipelines.schedule import run_due
 from pipelines.store.snapshot import Snapshot, to_json
@@ -104,7 +105,7 @@ def ingest(root: Path, barrier: Any, found: Any) -> None:
                 root / "inbox",
                 root / "landed",
                 lambda: open_warehouse(path, threads=1, wait_seconds=30),
-                contract=KNOWN,
+                rules=Rules(contract=KNOWN),
                 settle_seconds=0,
                 wait_seconds=0.2,
             )

@@ -14,6 +14,7 @@ import pytest
 from pipelines.access.roles import Actor, Role
 from pipelines.engine.warehouse import open_warehouse
 from pipelines.ingest.contract import Contract
+from pipelines.ingest.gaps import Rules
 from pipelines.ingest.inbox import ingest_inbox
 from pipelines.ingest.rebuild import rebuild
 from pipelines.store.database import StateError, open_database
@@ -99,7 +100,11 @@ def test_a_damaged_log_of_the_warehouse_is_named_and_the_warehouse_made_again(fa
 
     def load() -> None:
         ingest_inbox(
-            root / "inbox", root / "landed", lambda: open_warehouse(path, threads=1), contract=KNOWN, settle_seconds=0
+            root / "inbox",
+            root / "landed",
+            lambda: open_warehouse(path, threads=1),
+            rules=Rules(contract=KNOWN),
+            settle_seconds=0,
         )
 
     load()

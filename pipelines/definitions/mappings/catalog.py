@@ -54,6 +54,14 @@ def find_mappings(root: Path | None) -> dict[str, Found]:
     DefinitionError
         If a file in `mappings/` holds mistakes: it names file, key and value.
     """
+    found, problems = find_sound_mappings(root)
+    if problems:
+        raise DefinitionError(problems)
+    return found
+
+
+def find_sound_mappings(root: Path | None) -> tuple[dict[str, Found], tuple[Problem, ...]]:
+    """All mappings that can be used, and the mistakes in the others; a broken one hides what it takes the place of."""
     found = {
         name: Found(mapping=Mapping.model_validate({**table, "name": name}), own=False)
         for name, table in _builtin_tables().items()
@@ -62,9 +70,9 @@ def find_mappings(root: Path | None) -> dict[str, Found]:
     if root is not None:
         for mapping in _own(root, problems):
             found[mapping.name] = Found(mapping=mapping, own=True)
-    if problems:
-        raise DefinitionError(problems)
-    return dict(sorted(found.items()))
+    for problem in problems:
+        found.pop(Path(problem.file).stem, None)
+    return dict(sorted(found.items())), tuple(problems)
 
 
 def load_mapping(root: Path | None, name: str) -> Mapping:

@@ -20,6 +20,7 @@ from pipelines.engine.warehouse import open_warehouse
 from pipelines.ingest import ingest_events, ingest_exposures
 from pipelines.ingest.contract import Contract
 from pipelines.ingest.errors import ColumnError, MappingSectionError
+from pipelines.ingest.gaps import Rules
 from pipelines.ingest.inbox import ingest_inbox
 from pipelines.ingest.journal import Journal
 from pipelines.ingest.rebuild import rebuild
@@ -385,8 +386,7 @@ def test_a_folder_of_the_inbox_with_the_name_of_a_mapping_is_read_by_it_and_rebu
         root / "inbox",
         root / "landed",
         lambda: open_warehouse(path),
-        contract=contract,
-        mappings=mappings,
+        rules=Rules(contract=contract, mappings=mappings),
         settle_seconds=0,
     )
     assert done.refused == []

@@ -6,6 +6,8 @@ import base64
 import json
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -22,16 +24,17 @@ import trustme
 from aiosmtpd.controller import Controller
 
 from pipelines.access.actors import local_actor
+from pipelines.access.confidential import black_out
 from pipelines.access.mail_server import MailServer
 from pipelines.access.roles import Actor, NotAllowedError, Role
 from pipelines.config import Settings, Workspace, create_workspace
 from pipelines.definitions.loader import load_definitions
 from pipelines.reports.rendered import RenderedReport
 from pipelines.schedule import delivery, run_due, send_now, sending
-from pipelines.schedule.sending import encoded, mail_of, send_waiting
+from pipelines.schedule.sending import channel_secrets, encoded, mail_of, send_waiting
 from pipelines.store import audit
 from pipelines.store.database import open_database
-from pipelines.store.outgoing import PAUSES, Message, Outgoing
+from pipelines.store.outgoing import CLAIM, PAUSES, Message, Outgoing
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -46,6 +49,14 @@ class Mailbox:
         self.answer = answer
         self.taken: list[EmailMessage] = []
         self.recipients: list[str] = []
+        self.greylisted: dict[str, int] = {}
+
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, *_: Any) -> str:  # noqa: N802
+        if self.greylisted.get(address, 0):
+            self.greylisted[address] -= 1
+            return "451 greylisted, come back later"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
         if self.answer:
@@ -124,6 +135,53 @@ def test_by_hand_a_report_goes_to_whom_one_names_and_to_nobody_else(workspace: W
     assert box.recipients == ["ceo@example.org", "cfo@example.org"]
 
 
+def test_who_has_got_a_report_does_not_get_it_again_while_another_waits(workspace: Workspace) -> None:
+    deliver(workspace, 'kind = "mail"\nto = ["a@example.org", "b@example.org", "c@example.org"]')
+    box = Mailbox()
+    box.greylisted = {"b@example.org": 2}
+    run(workspace)
+    with smtp(box) as port:
+        first = send(workspace, port)
+        second = send(workspace, port, NOW + PAUSES[0])
+        third = send(workspace, port, NOW + PAUSES[0] + PAUSES[1])
+        assert send(workspace, port, NOW + timedelta(days=3)) == []
+    assert first == [("mail:a@example.org", "sent"), ("mail:b@example.org", "waiting"), ("mail:c@example.org", "sent")]
+    assert (second, third) == ([("mail:b@example.org", "waiting")], [("mail:b@example.org", "sent")])
+    assert sorted(box.recipients) == ["a@example.org", "b@example.org", "c@example.org"]
+
+
+KILLED = """
+import os, signal, sys
+from datetime import datetime
+from pathlib import Path
+from pipelines.access.actors import local_actor
+from pipelines.access.mail_server import MailServer
+from pipelines.config import Settings, Workspace
+from pipelines.schedule.sending import send_waiting
+from pipelines.store.outgoing import Outgoing
+Outgoing.sent = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+server = MailServer(host="127.0.0.1", port=int(sys.argv[2]), security="none", sender="r@example.org")
+now = datetime.fromisoformat(sys.argv[3])
+send_waiting(Workspace(root=Path(sys.argv[1])), Settings(mail=server), actor=local_actor(), now=lambda: now)
+"""
+
+
+def test_a_process_killed_between_acceptance_and_record_is_followed_by_the_same_message(workspace: Workspace) -> None:
+    box = Mailbox()
+    run(workspace)
+    with smtp(box) as port:
+        command = [sys.executable, "-c", KILLED, str(workspace.root), str(port), NOW.isoformat()]
+        killed = subprocess.run(command, capture_output=True, check=False)
+        assert killed.returncode == -9, killed.stderr
+        assert len(box.taken) == 1
+        assert send(workspace, port, NOW + CLAIM / 2) == []  # it might still be at work
+        assert send(workspace, port, NOW + CLAIM) == [("mail:pm@example.org", "sent")]
+        assert send(workspace, port, NOW + timedelta(days=3)) == []
+    first, second = box.taken
+    assert first["Message-ID"] == second["Message-ID"]
+    assert [part.get_payload() for part in first.iter_parts()] == [part.get_payload() for part in second.iter_parts()]
+
+
 def test_pictures_are_inside_the_mail_and_files_are_attached(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +241,20 @@ def test_implicit_tls_reaches_only_a_server_whose_certificate_is_trusted(
     assert len(box.taken) == (state == "sent")
 
 
+def test_an_authority_of_ones_own_is_trusted_where_the_environment_names_it(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, theirs = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(theirs)
+    authority.cert_pem.write_to_path(str(workspace.root / "authority.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(workspace.root / "authority.pem"))
+    box = Mailbox()
+    run(workspace)
+    with smtp(box, tls_context=theirs, require_starttls=True) as port:
+        assert send(workspace, port, security="starttls") == [("mail:pm@example.org", "sent")]
+    assert box.recipients == ["pm@example.org"]
+
+
 def test_a_refusal_that_repeats_the_password_is_kept_without_it(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -196,6 +268,25 @@ def test_a_refusal_that_repeats_the_password_is_kept_without_it(
     assert "answered 550: you said [secret], [secret]" in kept.last_error
     assert secret not in kept.last_error + caplog.text
     assert coded not in kept.last_error
+
+
+def test_the_secrets_of_all_channels_are_known_to_whom_keeps_logs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    (tmp_path / "chat").write_text("slack://canary-file/\n", encoding="utf-8")
+    monkeypatch.setenv("RAMPWISE_MAIL_PASSWORD", "canary-mail")
+    monkeypatch.setenv("RAMPWISE_WEBHOOK_TEAM_URL", "https://hooks.example.org/canary-url")
+    monkeypatch.setenv("RAMPWISE_WEBHOOK_TEAM_SECRET", "whsec_canary")
+    monkeypatch.setenv("RAMPWISE_CHAT_GROWTH_URL_FILE", str(tmp_path / "chat"))
+    monkeypatch.setenv("RAMPWISE_CHAT_LOST_URL_FILE", str(tmp_path / "nowhere"))
+    found = channel_secrets()
+    assert {secret.reveal() for secret in found} >= {
+        "canary-mail",
+        "https://hooks.example.org/canary-url",
+        "whsec_canary",
+        "slack://canary-file/",
+    }
+    assert "canary" not in black_out(f"{[secret.reveal() for secret in found]}", found)
 
 
 def test_a_message_that_ends_every_run_that_takes_it_is_given_up(
@@ -236,6 +327,23 @@ def test_an_unforeseen_error_is_shown_and_holds_nobody_else_up(
         assert send(workspace, port) == [("mail:b@example.org", "sent")]
     states = {each.channel: (each.state, each.last_error[:17]) for each in Outgoing(workspace.state_path).all()}
     assert states == {"mail:a@example.org": ("waiting", "ZeroDivisionError"), "mail:b@example.org": ("sent", "")}
+
+
+def test_a_mail_server_that_never_answers_holds_no_webhook_up(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everybody = [f"p{number:02}@example.org" for number in range(40)]
+    deliver(workspace, f'kind = "mail"\nto = {json.dumps(everybody)}\n[[deliver]]\nkind = "webhook"\nname = "team"')
+    run(workspace)
+    called: list[str] = []
+    monkeypatch.setattr(sending, "_send_webhook", lambda _, name, *__, **___: called.append(name))
+    monkeypatch.setattr(sending, "SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        assert send(workspace, port) == [("mail:p00@example.org", "waiting"), ("webhook:team", "sent")]
+    assert called == ["team"]
+    with smtp(Mailbox()) as port:
+        assert len(send(workspace, port, NOW + PAUSES[0])) == 40
 
 
 def test_who_may_not_send_sends_nothing(workspace: Workspace) -> None:
