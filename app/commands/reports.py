@@ -153,9 +153,17 @@ def deliveries(
     if not messages:
         say("No message was ever sent: reports name their channels in [[deliver]].")
         return
-    lines = [("Report", "Slot", "Channel", "State", "Attempts", "Problem")]
+    lines = [("Report", "Slot", "Channel", "State", "Attempts", "Next attempt", "Problem")]
     lines += [
-        (m.report, m.slot.isoformat(), m.channel, m.state, str(m.attempts), for_terminal(m.last_error))
+        (
+            m.report,
+            m.slot.isoformat(timespec="seconds"),
+            m.channel,
+            m.state,
+            str(m.attempts),
+            m.next_attempt.isoformat(timespec="seconds") if m.state == "waiting" else "",
+            for_terminal(m.last_error),
+        )
         for m in messages
     ]
     emit(columns(lines))

@@ -90,7 +90,9 @@ def situation(
         if check.name == "sample_ratio" and check.state == "fail":
             causes["sample_ratio_broken", ""] = check.message
     if Decision(latest.decision.decision) in READY:
-        causes["ready_to_decide", ""] = f"{latest.decision.headline} {' '.join(latest.decision.reasons)}".strip()
+        word = shown.decision_word(latest.decision.decision).label
+        sentences = (f"{word}: {latest.decision.headline}", *latest.decision.reasons)
+        causes["ready_to_decide", ""] = " ".join(sentences)
     if not latest.blocked:  # what cannot be trusted neither harms nor clears a guardrail
         known.add("guardrail_harmed")
         causes |= {("guardrail_harmed", metric): text for metric, text in _harmed(latest)}
@@ -113,8 +115,9 @@ def _harmed(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
         for comparison in metric.comparisons:
             row = rows[metric.metric, comparison.treatment]
             if metric.role == "guardrail" and comparison.verdict == Verdict.HARMED and not row.withheld:
-                found = f"{row.metric_label} ({row.treatment}): {row.change_text} ({row.interval_text})."
-                harmed.setdefault(metric.metric, []).append(found)
+                harmed.setdefault(metric.metric, []).append(
+                    f"{row.metric_label} ({row.treatment}): {comparison.reason}"
+                )
     for name, sentences in harmed.items():
         yield name, " ".join(sentences)
 

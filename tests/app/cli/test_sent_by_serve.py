@@ -131,6 +131,9 @@ def test_send_goes_to_whom_one_names_and_says_where_it_failed(rampwise, mailing,
     assert failed.exit_code == 1
     assert "mail:pm@example.org: given up: 127.0.0.1 answered 550: no such user" in failed.stderr
     assert "given up: 1" in rampwise("-w", mailing, "doctor").stdout
+    listed = rampwise("-w", mailing, "report", "deliveries", "minutely").stdout.splitlines()
+    assert listed[0].split() == ["Report", "Slot", "Channel", "State", "Attempts", "Next", "attempt", "Problem"]
+    assert [line.split()[3] for line in listed[1:]] == ["dead", "sent", "sent"]
     wrong = rampwise("-w", mailing, "report", "send", "minutely", "--to", "a@b.org\nBcc: c@d.org")
     assert wrong.exit_code == 2
     assert "is not a mail address" in wrong.stderr

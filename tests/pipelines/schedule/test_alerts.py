@@ -81,7 +81,7 @@ def raised(workspace: Workspace, now: datetime, definitions: Definitions | None 
 def harmed(samples: Any) -> Snapshot:
     """Revenue is harmed; the decision stays open, so that nothing else is to tell."""
     whole = samples.snapshot(decision=samples.running().decision)
-    worse = samples.comparison(verdict="harmed", lift=-0.07, lift_low=-0.11, lift_high=-0.03)
+    worse = samples.comparison(verdict="harmed", reason="−7.0% (95% interval −11.0% to −3.0%): harmed.")
     revenue = replace(whole.metrics[1], comparisons=(worse,))
     return replace(whole, metrics=(whole.metrics[0], revenue, *whole.metrics[2:]))
 
@@ -118,7 +118,7 @@ def test_a_harmed_guardrail_is_told_with_its_interval_and_stays_told_while_the_d
     assert raised(workspace, END + timedelta(hours=1)) == ["guardrail_harmed"]
     (alert,) = Alerts(workspace.state_path).all(lasting=True)
     assert (alert.report, alert.experiment, alert.metric) == ("weekly", "new_checkout", "revenue")
-    assert alert.text == "Revenue (new): −7.00% (−11.00% to −3.00%)."
+    assert alert.text == "Revenue (new): −7.0% (95% interval −11.0% to −3.0%): harmed."
     look(workspace, samples.blocked(), END + timedelta(hours=2))
     assert raised(workspace, END + timedelta(hours=2)) == ["sample_ratio_broken"]
     look(workspace, harmed(samples), END + timedelta(hours=3))

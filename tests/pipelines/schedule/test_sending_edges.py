@@ -241,6 +241,20 @@ def test_implicit_tls_reaches_only_a_server_whose_certificate_is_trusted(
     assert len(box.taken) == (state == "sent")
 
 
+def test_an_authority_of_ones_own_is_trusted_where_the_environment_names_it(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, theirs = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(theirs)
+    authority.cert_pem.write_to_path(str(workspace.root / "authority.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(workspace.root / "authority.pem"))
+    box = Mailbox()
+    run(workspace)
+    with smtp(box, tls_context=theirs, require_starttls=True) as port:
+        assert send(workspace, port, security="starttls") == [("mail:pm@example.org", "sent")]
+    assert box.recipients == ["pm@example.org"]
+
+
 def test_a_refusal_that_repeats_the_password_is_kept_without_it(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
