@@ -14,10 +14,10 @@ from app.commands.session import opened_warehouse
 from app.supervision import end_with_parent, repeat
 from pipelines.access.actors import part
 from pipelines.access.confidential import black_out_logs
-from pipelines.access.roles import Action
 from pipelines.config import Settings, Workspace, find_workspace
+from pipelines.errors import PipelineError
 from pipelines.ingest.inbox import Attempt
-from pipelines.store.changes import audited
+from pipelines.ingest.recorded import Recorded, record_loads
 
 _LOG = logging.getLogger(__name__)
 EVERY_SECONDS = {"schedule": 20.0, "inbox": 5.0, "rollouts": 300.0}
@@ -61,13 +61,12 @@ def load_inbox(workspace: Workspace, tried: set[Attempt]) -> str | None:
         workspace.landed,
         partial(opened_warehouse, workspace),
         rules=rules,
+        recorded=Recorded(database=workspace.state_path, actor=part("inbox")),
         tried=tried,
         wait_seconds=settings.wait_seconds,
     )
     for table, files in summary.loaded.items():
         _LOG.info("%s: %d files loaded from the inbox", table, len(files))
-        with audited(workspace.state_path, part("inbox"), Action.INGEST, table) as details:
-            details.update({"files": len(files), "accepted": sum(file.accepted for file in files)})
     for file in summary.refused:
         _LOG.warning("Refused, now in %s: %s", workspace.inbox / "refused", file.error)
     if not summary.waiting:
@@ -78,6 +77,20 @@ def load_inbox(workspace: Workspace, tried: set[Attempt]) -> str | None:
         "; ".join(problem.line() for problem in rules.problems),
     )
     return "waiting_for_definitions"
+
+
+def record_what_was_left(workspace: Workspace) -> None:
+    """Add to the audit log what an inbox that was killed had loaded; where that fails now, the next load does it."""
+    if not workspace.warehouse_path.exists():
+        return
+    try:
+        with opened_warehouse(workspace) as warehouse:
+            found = record_loads(warehouse, workspace.state_path, part("inbox"), afterwards=True)
+    except PipelineError as error:
+        _LOG.warning("The audit log was not compared with the ledger: %s", error)
+    else:
+        if found:
+            _LOG.warning("%d batches were loaded, but not in the audit log; they are now", len(found))
 
 
 def judge_rollouts(workspace: Workspace) -> str | None:
@@ -124,6 +137,8 @@ def main() -> None:
         "inbox": partial(load_inbox, tried=tried),
         "rollouts": judge_rollouts,
     }
+    if name == "inbox":
+        record_what_was_left(workspace)
     repeat(workspace, name, lambda: work[name](workspace), every=EVERY_SECONDS[name], stop=stop)
 
 

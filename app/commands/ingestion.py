@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, TypeAlias, overload
 
@@ -24,6 +24,7 @@ from app.commands.session import (
 if TYPE_CHECKING:
     from pipelines.config import Workspace
     from pipelines.definitions.mappings.mapping import Mapping as Definition
+    from pipelines.engine.warehouse import Warehouse
     from pipelines.ingest import IngestSummary
     from pipelines.ingest.columns import Column
     from pipelines.ingest.contract import Contract
@@ -69,24 +70,27 @@ def from_inbox(
         return
     if not inbox:
         raise typer.BadParameter("Say what to load: exposures FILE..., events FILE..., or --inbox.")
+    from pipelines.access.actors import local_actor
     from pipelines.config import Settings
     from pipelines.ingest import IngestSummary
     from pipelines.ingest.gaps import rules_of
     from pipelines.ingest.inbox import ingest_inbox
+    from pipelines.ingest.recorded import Recorded, record_loads
 
     workspace = session(context).workspace
     settings = Settings.load(workspace)
     rules = rules_of(workspace.root, settings)
+    if workspace.warehouse_path.exists():
+        with opened_warehouse(workspace) as warehouse:
+            record_loads(warehouse, workspace.state_path, local_actor(), afterwards=True)
     summary = ingest_inbox(
         workspace.inbox,
         workspace.landed,
         partial(opened_warehouse, workspace),
         rules=rules,
+        recorded=Recorded(database=workspace.state_path, actor=local_actor()),
         wait_seconds=settings.wait_seconds,
         progress=say,
-    )
-    _record(
-        workspace, {table: IngestSummary(table=table, files=tuple(files)) for table, files in summary.loaded.items()}
     )
     if output is OutputFormat.JSON:
         emit_json(summary.as_dict())
@@ -126,9 +130,9 @@ def exposures(
     workspace = session(context).workspace
     found = _mapping(workspace, mapping, column)
     contract = _contract(workspace)
-    with _leased(workspace), opened_warehouse(workspace) as warehouse:
+    with _loading(workspace) as warehouse:
         load = partial(ingest_exposures, warehouse, files, known=contract.variants, contract=contract, mapping=found)
-        _report(workspace, partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
+        _report(partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
 
 
 @group.command()
@@ -155,9 +159,9 @@ def events(
     workspace = session(context).workspace
     found = _mapping(workspace, mapping, column)
     contract = _contract(workspace)
-    with _leased(workspace), opened_warehouse(workspace) as warehouse:
+    with _loading(workspace) as warehouse:
         load = partial(ingest_events, warehouse, files, contract=contract, mapping=found)
-        _report(workspace, partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
+        _report(partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
 
 
 @group.command()
@@ -180,9 +184,9 @@ def identities(
     columns = parse_columns(column, IDENTITY_COLUMNS)
     workspace = session(context).workspace
     contract = _contract(workspace)
-    with _leased(workspace), opened_warehouse(workspace) as warehouse:
+    with _loading(workspace) as warehouse:
         load = partial(ingest_identities, warehouse, files, contract=contract)
-        _report(workspace, partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
+        _report(partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
 
 
 @group.command()
@@ -206,9 +210,9 @@ def moments(
     columns = parse_columns(column, MOMENT_COLUMNS)
     workspace = session(context).workspace
     contract = _contract(workspace)
-    with _leased(workspace), opened_warehouse(workspace) as warehouse:
+    with _loading(workspace) as warehouse:
         load = partial(ingest_moments, warehouse, files, known=contract.variants, contract=contract)
-        _report(workspace, partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
+        _report(partial(load, columns=columns, source=source, landed=workspace.landed, progress=say), output)
 
 
 @group.command()
@@ -230,14 +234,14 @@ def mixed(
     workspace = session(context).workspace
     found = _mapping(workspace, mapping, None)
     contract = _contract(workspace)
-    with _leased(workspace), opened_warehouse(workspace) as warehouse:
+    with _loading(workspace) as warehouse:
         exposures_of = partial(
             ingest_exposures, warehouse, files, known=contract.variants, contract=contract, mapping=found
         )
         events_of = partial(ingest_events, warehouse, files, contract=contract, mapping=found)
         loads = [*([exposures_of] if found.exposures else []), *([events_of] if found.events else [])]
         ready = [partial(load, source=source, landed=workspace.landed, progress=say) for load in loads]
-        _report_all(workspace, ready, output)
+        _report_all(ready, output)
 
 
 def _contract(workspace: Workspace) -> Contract:
@@ -249,12 +253,20 @@ def _contract(workspace: Workspace) -> Contract:
     return contract_of(load_definitions(workspace.root), Settings.load(workspace))
 
 
-def _leased(workspace: Workspace) -> AbstractContextManager[None]:
-    """Be the only ingester of the workspace."""
+@contextmanager
+def _loading(workspace: Workspace) -> Iterator[Warehouse]:
+    """Be the only ingester of the workspace; every load inside stands in the audit log."""
+    from pipelines.access.actors import local_actor
     from pipelines.config import Settings
     from pipelines.ingest.lease import take_lease
+    from pipelines.ingest.recorded import recording
 
-    return take_lease(workspace.landed, wait_seconds=Settings.load(workspace).wait_seconds)
+    with (
+        take_lease(workspace.landed, wait_seconds=Settings.load(workspace).wait_seconds),
+        opened_warehouse(workspace) as warehouse,
+        recording(warehouse, workspace.state_path, local_actor()),
+    ):
+        yield warehouse
 
 
 def parse_columns(pairs: list[str] | None, known: Sequence[Column]) -> dict[str, str]:
@@ -287,45 +299,28 @@ def _mapping(workspace: Workspace, name: str | None, columns: list[str] | None) 
     return load_mapping(workspace.root, name)
 
 
-def _report(workspace: Workspace, ingest: Callable[[], IngestSummary], output: OutputFormat) -> None:
+def _report(ingest: Callable[[], IngestSummary], output: OutputFormat) -> None:
     """Load, and print what was loaded, also where some of the files could not be."""
-    _print([_loaded(workspace, ingest, output)], output)
+    _print([_loaded(ingest, output)], output)
 
 
-def _report_all(workspace: Workspace, loads: Sequence[Callable[[], IngestSummary]], output: OutputFormat) -> None:
+def _report_all(loads: Sequence[Callable[[], IngestSummary]], output: OutputFormat) -> None:
     """Load in turn; as JSON, one array of results."""
-    _print([_loaded(workspace, load, output) for load in loads], output, several=True)
+    _print([_loaded(load, output) for load in loads], output, several=True)
 
 
-def _loaded(workspace: Workspace, ingest: Callable[[], IngestSummary], output: OutputFormat) -> IngestSummary:
+def _loaded(ingest: Callable[[], IngestSummary], output: OutputFormat) -> IngestSummary:
     from pipelines.ingest.errors import ColumnError, IngestFailedError
 
     try:
-        summary = ingest()
+        return ingest()
     except IngestFailedError as error:
-        _record(workspace, {error.summary.table: error.summary})
         _print([error.summary], output)
         _advise([failure.column for failure in error.failures if isinstance(failure, ColumnError)])
         raise
     except ColumnError as error:
         _advise([error.column])
         raise
-    _record(workspace, {summary.table: summary})
-    return summary
-
-
-def _record(workspace: Workspace, loaded: Mapping[str, IngestSummary]) -> None:
-    """What was loaded goes into the audit log; nothing where nothing was."""
-    from pipelines.access.actors import local_actor
-    from pipelines.access.roles import Action
-    from pipelines.store.changes import audited
-
-    for table, summary in loaded.items():
-        with audited(workspace.state_path, local_actor(), Action.INGEST, table) as details:
-            if summary.accepted or summary.rejected:
-                details.update(
-                    {name: getattr(summary, name) for name in ("read", "accepted", "duplicates", "rejected")}
-                )
 
 
 def _print(summaries: Sequence[IngestSummary], output: OutputFormat, *, several: bool = False) -> None:

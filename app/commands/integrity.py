@@ -20,6 +20,7 @@ def fsck(context: typer.Context, output: Output = OutputFormat.TEXT) -> None:
     its ledger, its ledger against the journal of landed/, and every page of the state database.
     """
     from pipelines.ingest.checking import Problem, check_landed, check_warehouse, unclaimed_files
+    from pipelines.ingest.recorded import check_recorded
     from pipelines.store.integrity import check_state
 
     workspace = session(context).workspace
@@ -27,6 +28,7 @@ def fsck(context: typer.Context, output: Output = OutputFormat.TEXT) -> None:
     if workspace.warehouse_path.exists() or (workspace.landed / "journal.jsonl").exists():
         opening = opened_warehouse(workspace, read_only=True)
         problems += check_warehouse(workspace.warehouse_path, workspace.landed, opening)
+        problems += check_recorded(opened_warehouse(workspace, read_only=True), workspace.state_path)
     way_out = "Run `rampwise rebuild --state`: it keeps every row that can still be read."
     problems += [
         Problem(where=str(workspace.state_path), problem=found, way_out=way_out)

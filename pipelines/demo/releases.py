@@ -14,6 +14,7 @@ from pipelines.config import Workspace
 from pipelines.definitions.loader import Definitions
 from pipelines.engine.warehouse import Warehouse, open_warehouse
 from pipelines.ingest import ingest_events, ingest_exposures
+from pipelines.ingest.recorded import recording
 from pipelines.rollouts.control import arm, frozen, step_of
 from pipelines.rollouts.deployments import add_mark
 from pipelines.rollouts.flags.golden import planned_variant
@@ -147,5 +148,8 @@ def _waves(workspace: Workspace, definitions: Definitions, *, now: datetime, rng
 
 @contextmanager
 def _loading(workspace: Workspace) -> Iterator[Warehouse]:
-    with open_warehouse(workspace.warehouse_path) as warehouse:
+    with (
+        open_warehouse(workspace.warehouse_path) as warehouse,
+        recording(warehouse, workspace.state_path, part("demo")),
+    ):
         yield warehouse

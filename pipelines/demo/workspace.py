@@ -26,6 +26,7 @@ from pipelines.demo.truths import FILE, ExperimentTruth, read_truths, truths_tex
 from pipelines.engine.warehouse import open_warehouse
 from pipelines.errors import UsageError
 from pipelines.ingest import ingest_events, ingest_exposures
+from pipelines.ingest.recorded import recording
 from pipelines.store.state import State
 
 SEED = 20_251_103
@@ -211,7 +212,10 @@ def _shares(experiment: Experiment) -> dict[str, float]:
 
 
 def _ingest(workspace: Workspace, definitions: Definitions, say: Callable[[str], None]) -> None:
-    with open_warehouse(workspace.warehouse_path) as warehouse:
+    with (
+        open_warehouse(workspace.warehouse_path) as warehouse,
+        recording(warehouse, workspace.state_path, part("demo")),
+    ):
         for kind in ("exposures", "events"):
             found = sorted(workspace.inbox.glob(f"{kind}_*"))
             if kind == "exposures":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -23,6 +23,7 @@ from pipelines.ingest.landing import is_sound, landed_files
 from pipelines.ingest.lease import take_lease
 from pipelines.ingest.load import DEFAULT_SOURCE, load
 from pipelines.ingest.order import Order, Progress
+from pipelines.ingest.recorded import Recorded
 from pipelines.ingest.sources import Source, content_hash
 from pipelines.ingest.summary import FileSummary
 
@@ -122,6 +123,7 @@ def ingest_inbox(
     open_for_writing: Callable[[], AbstractContextManager[Warehouse]],
     *,
     rules: Rules,
+    recorded: Recorded | None = None,
     tried: set[Attempt] | None = None,
     settle_seconds: float = SETTLE_SECONDS,
     wait_seconds: float = 10,
@@ -139,6 +141,8 @@ def ingest_inbox(
         Opens the warehouse.
     rules
         What rows and files must keep to, and by which mappings they are read; see `pipelines.ingest.gaps`.
+    recorded
+        Where every load is recorded; nowhere where None.
     tried
         Files that wait for definitions, from the last call: they are not read again before they or the contract change.
     settle_seconds
@@ -178,7 +182,7 @@ def ingest_inbox(
                 continue
             source = Source(label=str(each.path), content=each.path)
             try:
-                with open_for_writing() as warehouse:
+                with open_for_writing() as warehouse, recorded.loading(warehouse) if recorded else nullcontext():
                     if _is_known(warehouse, source, order):
                         summary.known.append(source.label)
                     else:

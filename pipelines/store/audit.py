@@ -160,6 +160,16 @@ def head(connection: sqlite3.Connection) -> Head:
     return Head() if found is None else Head(number=found[0], hash=found[1])
 
 
+def latest_details(connection: sqlite3.Connection, action: Action, key: str) -> str | None:
+    """The details (JSON) of the newest row of an action whose details have a key."""
+    found = connection.execute(
+        "SELECT details FROM audit WHERE action = ? AND json_extract(details, '$.' || ?) IS NOT NULL"
+        " ORDER BY number DESC LIMIT 1",
+        (action.value, key),
+    ).fetchone()
+    return None if found is None else str(found[0])
+
+
 def rows(connection: sqlite3.Connection, *, subject: str | None = None) -> Iterator[AuditRow]:
     """All rows, or those about one subject, oldest first."""
     found = connection.execute(
