@@ -20,6 +20,7 @@ from app.commands import (
     auditing,
     collecting,
     dashboards,
+    data,
     decisions,
     definitions,
     demos,
@@ -102,6 +103,7 @@ for name, command in (
 cli.add_typer(ingestion.group, name="ingest")
 cli.add_typer(presets.group, name="metrics")
 cli.add_typer(reports.group, name="report")
+cli.add_typer(data.group, name="data")
 cli.add_typer(overviews.group, name="overview")
 cli.add_typer(rollouts.group, name="rollout")
 cli.add_typer(flags.group, name="flags")

@@ -49,7 +49,7 @@ def show(*, one_experiment: Page) -> None:
     if not looks.snapshots and not looks.unreadable:
         _show_nothing_analysed(looks)
         return
-    shown = _filtered(tuple(looks.snapshots.values()))
+    shown = _filtered(_found(tuple(looks.snapshots.values())))
     decided = latest_human_decisions(looks.workspace.state_path)
     rows = [_row(snapshot, decided.get(snapshot.experiment)) for snapshot in by_urgency(shown)]
     waiting, mistakes = never_analysed(looks)
@@ -58,6 +58,27 @@ def show(*, one_experiment: Page) -> None:
     )
     if opened in looks.snapshots:
         st.switch_page(one_experiment, query_params={"experiment": opened})
+
+
+def _found(snapshots: tuple[Snapshot, ...]) -> tuple[Snapshot, ...]:
+    """The search and the filter by decision, mirrored in the address."""
+    left, right = st.columns([2, 1])
+    wanted = left.text_input("Search", key="q", bind="query-params", placeholder="Title, owner, metric or hypothesis")
+    labels = {presentation.decision_word(decision).label: decision for decision in URGENCY}
+    chosen = right.selectbox("Decision", [ALL, *labels], key="decision", bind="query-params")
+    words = (wanted or "").casefold().split()
+    return tuple(
+        snapshot
+        for snapshot in snapshots
+        if all(word in _text(snapshot) for word in words)
+        and (chosen not in labels or labels[chosen] == Decision(snapshot.decision.decision))
+    )
+
+
+def _text(snapshot: Snapshot) -> str:
+    """What is searched."""
+    labels = [metric.label for metric in snapshot.metrics]
+    return " ".join((snapshot.experiment, snapshot.title, snapshot.owner, snapshot.hypothesis, *labels)).casefold()
 
 
 def _filtered(snapshots: tuple[Snapshot, ...]) -> tuple[Snapshot, ...]:

@@ -8,7 +8,19 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.views import calculator, experiment, experiments, flags, gate, manager, owner, releases
+from app.views import (
+    calculator,
+    catalogue,
+    data_quality,
+    experiment,
+    experiments,
+    flags,
+    gate,
+    manager,
+    owner,
+    releases,
+    report_schedules,
+)
 from app.views.panel import panel
 from pipelines.config import WorkspaceError
 from pipelines.errors import PipelineError
@@ -51,12 +63,18 @@ def run() -> None:
         lambda: _guarded(lambda: manager.show(one_experiment=experiment_page)), title="For managers", url_path="manager"
     )
     owner_page = st.Page(lambda: _guarded(owner.show), title="For owners", url_path="owner")
+    metrics_page = st.Page(
+        lambda: _guarded(lambda: catalogue.show(one_experiment=experiment_page)), title="Metrics", url_path="metrics"
+    )
+    reports_page = st.Page(lambda: _guarded(report_schedules.show), title="Reports", url_path="reports")
+    quality_page = st.Page(lambda: _guarded(data_quality.show), title="Data quality", url_path="data-quality")
     page = st.navigation(
         {
-            "Results": [list_page, experiment_page],
+            "Results": [list_page, experiment_page, metrics_page],
             "Overviews": [manager_page, owner_page],
             "Planning": [calculator_page],
             "Releases": [release_page, flags_page, advisor_page],
+            "Operations": [reports_page, quality_page],
         }
     )
     st.set_page_config(page_title=f"{page.title} · rampwise")

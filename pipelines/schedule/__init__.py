@@ -1,6 +1,6 @@
 """Reports on time: which slots are due, and delivering each of them once."""
 
 from pipelines.schedule.delivery import Delivery, DeliveryError, due_slots, run_due, send_now
-from pipelines.schedule.slots import slots_before
+from pipelines.schedule.slots import slots_after, slots_before
 
-__all__ = ["Delivery", "DeliveryError", "due_slots", "run_due", "send_now", "slots_before"]
+__all__ = ["Delivery", "DeliveryError", "due_slots", "run_due", "send_now", "slots_after", "slots_before"]

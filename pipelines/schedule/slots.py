@@ -11,6 +11,15 @@ from cronsim import CronSim
 _AHEAD = timedelta(hours=3)
 
 
+def slots_after(cron: str, timezone: str, moment: datetime) -> Iterator[datetime]:
+    """Slots after `moment`, the next first, in UTC; see `slots_before`."""
+    zone = ZoneInfo(timezone)
+    for wall in CronSim(cron, moment.astimezone(zone)):
+        slot = wall.astimezone(UTC)
+        if slot > moment:
+            yield slot
+
+
 def slots_before(cron: str, timezone: str, moment: datetime) -> Iterator[datetime]:
     """Slots at or before `moment`, latest first, in UTC.
 

@@ -22,7 +22,8 @@ def with_series(snapshot: Snapshot) -> Snapshot:
         for metric in snapshot.metrics
     )
     edited = (PlanDeviation(field="plan.alpha", planned=0.05, now=0.1),)
-    return replace(snapshot, metrics=metrics, deviations=edited)
+    # Another look has another id: pages keep what they made of a look by its id.
+    return replace(snapshot, snapshot_id=f"{snapshot.snapshot_id}s", metrics=metrics, deviations=edited)
 
 
 def test_an_ended_experiment_has_its_charts_and_says_what_changed(

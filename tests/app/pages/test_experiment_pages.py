@@ -76,7 +76,7 @@ def test_the_filter_is_in_the_address(
     page = open_page(write(*made.values()), status=status)
     assert shown(page).count("data-experiment=") == expected
     if not expected:
-        assert "No experiment has this status" in text(shown(page))
+        assert "No experiment is like this" in text(shown(page))
 
 
 def test_choosing_a_status_filters_the_list(
