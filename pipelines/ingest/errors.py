@@ -93,17 +93,6 @@ class TooLargeSourceError(SourceError):
         )
 
 
-class RowsTooLargeError(SourceError):
-    """A few thousand of its rows need more memory than the engine may use: a file can hold one long text many times."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__(
-            source,
-            "its rows do not fit into the memory that loading may use.",
-            "Check it for very long texts, leave those columns out, or raise the setting memory_limit.",
-        )
-
-
 class ColumnError(SourceError):
     """A column is missing, ambiguous, or of a kind that cannot be used; `column` is our name for it."""
 

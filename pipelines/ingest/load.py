@@ -18,13 +18,12 @@ from pipelines.ingest.errors import (
     ColumnError,
     IngestFailedError,
     LoadError,
-    RowsTooLargeError,
     SourceError,
     UnreadableSourceError,
 )
 from pipelines.ingest.order import Order, Progress
 from pipelines.ingest.reading import OUR_MISTAKES, ReadError
-from pipelines.ingest.sources import Source, Sources, can_be_lenient, find_sources, first_line
+from pipelines.ingest.sources import Source, Sources, can_be_lenient, check_texts, find_sources, first_line
 from pipelines.ingest.summary import FileSummary, IngestSummary
 
 DEFAULT_SOURCE = "default"
@@ -242,7 +241,8 @@ def load(connection: DuckDBPyConnection, source: Source, order: Order) -> FileSu
         except OUR_MISTAKES:
             raise
         except duckdb.OutOfMemoryException as error:
-            raise RowsTooLargeError(source.label) from error
+            check_texts(source, order.contract)
+            raise LoadError(source.label, first_line(error)) from error
         except (duckdb.TransactionException, duckdb.ConstraintException) as error:
             if attempt == ATTEMPTS:
                 raise LoadError(source.label, first_line(error)) from error

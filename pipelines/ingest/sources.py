@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from duckdb import ColumnExpression, DuckDBPyConnection
 
@@ -140,6 +141,31 @@ def _parquet_size(path: Path) -> int:
         return 0  # damaged: reading it says so
     stored = sum(footer.row_group(group).total_byte_size for group in range(footer.num_row_groups))
     return max(int(stored), int(footer.num_rows) * int(footer.num_columns))
+
+
+def check_texts(source: Source, contract: Contract) -> None:
+    """Refuse a Parquet file that holds long texts many times: its footer does not tell, so memory ran out first.
+
+    Raises
+    ------
+    TooLargeSourceError
+        If its rows are beyond the contract's ratio.
+    """
+    path = source.content
+    if not isinstance(path, Path) or kind_of(path) != "parquet":
+        return
+    packed = path.stat().st_size
+    limit, size = max(int(contract.largest_ratio * packed), RATIO_COUNTS_FROM), 0
+    with pq.ParquetFile(path) as file:
+        texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
+    with pq.ParquetFile(path, read_dictionary=texts) as file:
+        for batch in file.iter_batches(batch_size=10_000):
+            for column in batch.columns:
+                if pa.types.is_dictionary(column.type) and pa.types.is_string(column.type.value_type):
+                    lengths = pc.binary_length(column.dictionary).take(column.indices)
+                    size += pc.sum(lengths.cast(pa.int64())).as_py() or 0
+            if size > limit:
+                raise TooLargeSourceError(source.label, size=size, limit=limit, packed=packed)
 
 
 def open_source(
