@@ -14,10 +14,16 @@ from pipelines.engine.warehouse import Warehouse
 from pipelines.ingest.batch import load_once
 from pipelines.ingest.chunks import KINDS, Kind
 from pipelines.ingest.contract import Contract
-from pipelines.ingest.errors import ColumnError, IngestFailedError, LoadError, SourceError, UnreadableSourceError
+from pipelines.ingest.errors import (
+    ColumnError,
+    IngestFailedError,
+    LoadError,
+    SourceError,
+    UnreadableSourceError,
+)
 from pipelines.ingest.order import Order, Progress
 from pipelines.ingest.reading import OUR_MISTAKES, ReadError
-from pipelines.ingest.sources import Source, Sources, can_be_lenient, find_sources, first_line
+from pipelines.ingest.sources import Source, Sources, can_be_lenient, check_texts, find_sources, first_line
 from pipelines.ingest.summary import FileSummary, IngestSummary
 
 DEFAULT_SOURCE = "default"
@@ -234,6 +240,9 @@ def load(connection: DuckDBPyConnection, source: Source, order: Order) -> FileSu
             strict = False
         except OUR_MISTAKES:
             raise
+        except duckdb.OutOfMemoryException as error:
+            check_texts(source, order.contract)
+            raise LoadError(source.label, first_line(error)) from error
         except (duckdb.TransactionException, duckdb.ConstraintException) as error:
             if attempt == ATTEMPTS:
                 raise LoadError(source.label, first_line(error)) from error

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from duckdb import ColumnExpression, DuckDBPyConnection
 
@@ -22,7 +23,7 @@ from pipelines.ingest.delimited import open_line_by_line, open_strictly, read_he
 from pipelines.ingest.errors import EmptySourceError, NoSourceError, TooLargeSourceError, UnreadableSourceError
 from pipelines.ingest.frames import as_arrow, frame_label, open_table, table_hash
 from pipelines.ingest.json_lines import open_json_lines, open_objects
-from pipelines.ingest.lines import is_gzip, lines_of, open_text
+from pipelines.ingest.lines import GZIP_MAGIC, is_gzip, lines_of, open_text
 from pipelines.ingest.projection import Field, OpenSource
 
 Sources: TypeAlias = Any
@@ -142,6 +143,31 @@ def _parquet_size(path: Path) -> int:
     return max(int(stored), int(footer.num_rows) * int(footer.num_columns))
 
 
+def check_texts(source: Source, contract: Contract) -> None:
+    """Refuse a Parquet file that holds long texts many times: its footer does not tell, so memory ran out first.
+
+    Raises
+    ------
+    TooLargeSourceError
+        If its rows are beyond the contract's ratio.
+    """
+    path = source.content
+    if not isinstance(path, Path) or kind_of(path) != "parquet":
+        return
+    packed = path.stat().st_size
+    limit, size = max(int(contract.largest_ratio * packed), RATIO_COUNTS_FROM), 0
+    with pq.ParquetFile(path) as file:
+        texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
+    with pq.ParquetFile(path, read_dictionary=texts) as file:
+        for batch in file.iter_batches(batch_size=10_000):
+            for column in batch.columns:
+                if pa.types.is_dictionary(column.type) and pa.types.is_string(column.type.value_type):
+                    lengths = pc.binary_length(column.dictionary).take(column.indices)
+                    size += pc.sum(lengths.cast(pa.int64())).as_py() or 0
+            if size > limit:
+                raise TooLargeSourceError(source.label, size=size, limit=limit, packed=packed)
+
+
 def open_source(
     cursor: DuckDBPyConnection, source: Source, wanted: Sequence[Column], *, strict: bool, whole: bool = False
 ) -> OpenSource:
@@ -166,6 +192,10 @@ def open_source(
     return open_strictly(cursor, path, header) if strict else open_line_by_line(cursor, path, header)
 
 
+PACKED = {GZIP_MAGIC: "gzip", b"\x28\xb5\x2f\xfd": "Zstandard", b"PK\x03\x04": "ZIP", b"BZh": "bzip2", b"\xfd7zX": "xz"}
+"""How packed files begin."""
+
+
 def can_be_lenient(source: Source) -> bool:
     """Whether a source that breaks the rules can be read once more, line by line."""
     return isinstance(source.content, Path) and kind_of(source.content) == "csv"
@@ -186,6 +216,7 @@ def kind_of(path: Path) -> str:
         start = file.read(len(PARQUET_MAGIC))
     if not start:
         raise EmptySourceError(label)
+    _refuse_packed(path, start)
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] == ".gz":
         suffixes.pop()
@@ -202,6 +233,21 @@ def kind_of(path: Path) -> str:
             first = next((line.text for line in lines_of(text) if line.text.strip()), "")
         kind = "json" if first.lstrip().startswith(("{", "[")) else "csv"
     return kind
+
+
+def _refuse_packed(path: Path, start: bytes) -> None:
+    """Only gzip is unpacked, and once: what else is packed says so by its first bytes."""
+    within = ""
+    if start.startswith(GZIP_MAGIC):
+        within = " inside gzip"
+        try:
+            with gzip.open(path, "rb") as file:
+                start = file.read(len(PARQUET_MAGIC))
+        except (EOFError, OSError, zlib.error):
+            return  # damaged: reading it says so
+    for magic, name in PACKED.items():
+        if start.startswith(magic) and not (name == "gzip" and not within):
+            raise UnreadableSourceError(str(path), f"it is {name}{within}, which is not unpacked.", "Unpack it first.")
 
 
 def _open_parquet(cursor: DuckDBPyConnection, path: Path) -> OpenSource:

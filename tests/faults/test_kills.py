@@ -104,6 +104,35 @@ def test_a_kill_at_every_call_loses_and_doubles_nothing(
     assert kills >= LEAST_KILLS // 2
 
 
+def killed_at(driver: Any, faults: Any, root: Path, stage: str, place: float, *, variant: str) -> None:
+    """Kill a variant at one place, 0 to 1, among the calls of a labelled stage of its own."""
+    log = root.with_suffix(".log")
+    assert driver.run(faults.fill(root), faults.COUNT, log=log, variant=variant)[0] == 0
+    numbers = stages([line.split(" ", 1)[1] for line in log.read_text().splitlines()])[stage]
+    shutil.rmtree(root)
+    code, said = driver.run(faults.fill(root), faults.KILL, numbers[int(place * len(numbers))], variant=variant)
+    assert code == -9, said
+
+
+def test_at_the_same_labelled_points_the_sound_code_passes_and_the_one_without_a_transaction_is_caught(
+    driver: Any, faults: Any, undisturbed: tuple[dict[str, Any], list[str]], tmp_path: Path
+) -> None:
+    expected, _ = undisturbed
+    rng = random.Random(66)
+    points = [(stage, rng.random()) for stage in ("landing", "moving", "journal", "log") for _ in range(2)]
+    caught = []
+    for number, (stage, place) in enumerate(points):
+        sound, broken = tmp_path / f"sound{number}", tmp_path / f"broken{number}"
+        killed_at(driver, faults, sound, stage, place, variant="")
+        check_after(faults, driver, sound, expected)
+        killed_at(driver, faults, broken, stage, place, variant="no_transaction")
+        try:
+            check_after(faults, driver, broken, expected)
+        except AssertionError:
+            caught.append(stage)
+    assert caught
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_harness_catches_a_variant_without_a_transaction(

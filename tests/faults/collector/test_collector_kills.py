@@ -75,10 +75,19 @@ def test_nothing_acknowledged_is_missing_after_twenty_power_failures_under_load(
     check_nothing_is_missing(launcher, load)
 
 
+BROKEN_SEED = 9
+
+
+def test_the_sound_collector_loses_nothing_where_the_broken_ones_are_caught(launcher, load, power_failure) -> None:
+    kill_often(launcher, load, 2, seed=BROKEN_SEED, lose_power=power_failure)
+    assert len(load.acknowledged) > 100
+    check_nothing_is_missing(launcher, load)
+
+
 @pytest.mark.parametrize("variant", ["no_data_sync", "no_folder_sync"])
 def test_a_collector_that_does_not_sync_is_caught(launcher, load, power_failure, variant) -> None:
     """The harness itself is tested: it must see the loss that a missing sync makes possible."""
-    kill_often(launcher, load, 2, seed=9, variant=variant, lose_power=power_failure)
+    kill_often(launcher, load, 2, seed=BROKEN_SEED, variant=variant, lose_power=power_failure)
     with pytest.raises(AssertionError, match="acknowledged events are missing"):
         check_nothing_is_missing(launcher, load)
 
