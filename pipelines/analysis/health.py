@@ -7,6 +7,7 @@ from datetime import datetime
 
 import numpy as np
 
+from pipelines.analysis.arrivals import arrivals_check, imbalance_check
 from pipelines.analysis.assignments import Exposed
 from pipelines.analysis.experiment_moments import ExperimentMoments
 from pipelines.definitions.experiments import Experiment
@@ -27,11 +28,14 @@ def health_checks(
     """All checks of one look, in the order in which they are shown."""
     exposed = found.exposed
     missing = {metric.title: max(found.metrics[metric.name].missing.values(), default=0) for metric in metrics}
+    running = experiment.phase(now) == "running"
+    further = (arrivals_check(experiment, found) if running else None, imbalance_check(experiment, found))
     return (
         sample_ratio_check(experiment, exposed),
         several_variants_check(exposed),
         exposures_check(experiment, exposed, now=now),
         values_check(missing),
+        *(check for check in further if check is not None),
     )
 
 

@@ -14,6 +14,17 @@ from pipelines.store.snapshot import Snapshot
 LONGEST_VALUE = 60
 
 
+def plan_words(snapshot: Snapshot) -> str:
+    """The method in a few words: when results may be read."""
+    plan = snapshot.plan
+    if plan.design == "group_sequential":
+        looks = f"{len(plan.looks)} planned looks" if plan.looks else "planned looks"
+        return f"Group-sequential: judged at {looks}"
+    if plan.design == "always_valid":
+        return "Always valid: may be judged every day"
+    return "Fixed: judged once, at the planned end"
+
+
 def plan_facts(snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
     """Name and value of everything that was decided before the start."""
     plan = snapshot.plan

@@ -27,6 +27,7 @@ from pipelines.reports.planned import (
     looked_text,
     looks_text,
     plan_facts,
+    plan_words,
     progress_text,
     time_text,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "period",
     "phase_word",
     "plan_facts",
+    "plan_words",
     "progress_text",
     "scorecard",
     "shared_axis",

@@ -138,6 +138,9 @@ HEALTH_CHECKS: Final[dict[str, str]] = {
     "several_variants": "Units in several variants",
     "exposures": "Exposures",
     "values": "Metric values",
+    "arrivals": "New units",
+    "imbalance": "Alike before exposure",
+    "data_stale": "Fresh data",
 }
 
 PHASES: Final[dict[str, Word]] = {

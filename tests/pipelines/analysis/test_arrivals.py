@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pipelines.analysis.arrivals import arrivals_check, imbalance_check
+from stats.moments import Moments
+
+HOUR = timedelta(hours=1)
+
+
+def arriving(per_day, *, part=0.0):
+    """Two variants that get half of each day's units."""
+    days = (
+        np.append(np.arange(1.0, len(per_day) + 1), len(per_day) + part) if part else np.arange(1.0, len(per_day) + 1)
+    )
+    entered = np.cumsum([*per_day, *([0] if part else [])])
+    return SimpleNamespace(days=days, entered=np.stack([entered / 2, entered / 2]), variants=("old", "new"), metrics={})
+
+
+def test_arrivals_that_stop_are_warned_about(lab):
+    stopped = arrivals_check(lab.experiment(), arriving([100, 110, 90, 105, 0], part=0.4))
+    assert (stopped.name, stopped.state, stopped.blocks) == ("arrivals", "warn", False)
+    assert "0 new users on the last whole day, 101 a day before" in stopped.message
+    assert stopped.p_value < 1e-40
+
+
+@pytest.mark.parametrize(
+    "per_day", [[100, 110, 90, 105, 60], [3, 2, 4, 3, 0], [0, 0, 0, 0, 0], [100, 100, 100, 100, 11]]
+)
+def test_weekends_small_numbers_and_no_units_at_all_do_not_cry_wolf(lab, per_day):
+    assert arrivals_check(lab.experiment(), arriving(per_day)).state == "pass"
+
+
+@pytest.mark.parametrize("days", [0, 1, 3])
+def test_too_few_days_say_nothing(lab, days):
+    assert arrivals_check(lab.experiment(), arriving([100] * days)) is None
+
+
+def with_covariate(control, treatment):
+    total = Moments.from_rows(control) if control.ndim == 1 else None
+    moments = [Moments.from_rows(np.stack([np.zeros(len(x)), x], axis=1)) for x in (control, treatment)]
+    stacked = {0: moments[0], 1: moments[1]}
+    metric = SimpleNamespace(covariates=(1,), covariate_names=("revenue",), total=stacked)
+    assert total is not None
+    return SimpleNamespace(variants=("old", "new"), metrics={"revenue": metric})
+
+
+def test_a_past_that_differs_is_warned_about_and_one_that_does_not_is_not(lab):
+    rng = np.random.default_rng(11)
+    old, new = rng.normal(10, 3, 5_000), rng.normal(10, 3, 5_000)
+    assert imbalance_check(lab.experiment(), with_covariate(old, new)).state == "pass"
+    found = imbalance_check(lab.experiment(), with_covariate(old, new + 0.4))
+    assert (found.state, found.blocks) == ("warn", False)
+    assert "revenue before exposure differs between new and old" in found.message
+    assert 0 < found.p_value < 1e-6
+
+
+def test_false_alarms_of_imbalance_are_as_rare_as_they_say(lab):
+    rng = np.random.default_rng(12)
+    states = [
+        imbalance_check(lab.experiment(), with_covariate(rng.normal(0, 1, 60), rng.normal(0, 1, 60))).p_value
+        for _ in range(2_000)
+    ]
+    share = float((np.array(states) < 0.05).mean())
+    assert share == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / 2_000))
+
+
+def test_without_covariates_there_is_nothing_to_compare(lab):
+    assert imbalance_check(lab.experiment(), arriving([1])) is None
