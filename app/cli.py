@@ -26,6 +26,7 @@ from app.commands import (
     demos,
     deployments,
     diagnosis,
+    exporting,
     flags,
     ingestion,
     integrity,
@@ -104,6 +105,7 @@ cli.add_typer(ingestion.group, name="ingest")
 cli.add_typer(presets.group, name="metrics")
 cli.add_typer(reports.group, name="report")
 cli.add_typer(data.group, name="data")
+cli.add_typer(exporting.group, name="export")
 cli.add_typer(overviews.group, name="overview")
 cli.add_typer(rollouts.group, name="rollout")
 cli.add_typer(flags.group, name="flags")

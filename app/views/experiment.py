@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import groupby
@@ -19,6 +20,9 @@ from app.views.timeline import show_timelines
 from pipelines.config import Workspace
 from pipelines.reports import presentation
 from pipelines.reports.method import method_notes
+from pipelines.reports.notebook import snapshot_notebook
+from pipelines.reports.parquet import snapshot_parquet
+from pipelines.reports.spreadsheet import snapshot_csv
 from pipelines.store.snapshot import Comparison, Snapshot, to_json
 
 FILE_NAME_LENGTH = 60
@@ -107,16 +111,23 @@ def show_snapshot(workspace: Workspace, snapshot: Snapshot) -> None:
     st.markdown(f"[Size the next experiment from this one]({address})")
     with st.expander("Method, evidence in full and versions"):
         panel("evidence.html", key="evidence", s=snapshot, lines=lines, notes=notes)
-        st.download_button(
-            "Download this snapshot as JSON",
-            to_json(snapshot, indent=2),
-            file_name=f"{snapshot.experiment[:FILE_NAME_LENGTH]}.json",
-            mime="application/json",
-            on_click="ignore",
-        )
+        _show_downloads(snapshot)
         for query in snapshot.method.queries if snapshot.method else ():
             st.caption(f"SQL: {query.name}")
             st.code(query.sql, language="sql")
+
+
+def _show_downloads(snapshot: Snapshot) -> None:
+    """The snapshot as files; each is made when it is asked for."""
+    forms: dict[str, tuple[str, str, Callable[[], str | bytes]]] = {
+        "Download this snapshot as JSON": ("json", "application/json", lambda: to_json(snapshot, indent=2)),
+        "CSV for spreadsheets": ("csv", "text/csv", lambda: snapshot_csv(snapshot)),
+        "Parquet": ("parquet", "application/vnd.apache.parquet", lambda: snapshot_parquet(snapshot)),
+        "Notebook": ("ipynb", "application/x-ipynb+json", lambda: snapshot_notebook(snapshot)),
+    }
+    for column, (label, (suffix, mime, made)) in zip(st.columns([2, 1.4, 1, 1]), forms.items(), strict=True):
+        name = f"{snapshot.experiment[:FILE_NAME_LENGTH]}.{suffix}"
+        column.download_button(label, made, file_name=name, mime=mime, on_click="ignore", width="stretch")
 
 
 def _primary(snapshot: Snapshot, rows: tuple[presentation.ScorecardRow, ...]) -> presentation.ScorecardRow | None:

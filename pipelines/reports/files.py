@@ -7,8 +7,8 @@ from pathlib import Path
 from uuid import uuid4
 
 
-def write_whole(path: Path, text: str) -> Path:
-    """Write `text` so that a reader, or a crash, never meets half a file.
+def write_whole(path: Path, text: str | bytes) -> Path:
+    """Write `text`, as UTF-8, or bytes as they are, so that a reader, or a crash, never meets half a file.
 
     The text goes to a hidden file beside `path`, reaches the disk, and takes the name in one step. The folder is made
     when missing; an older file of the same name is replaced.
@@ -21,8 +21,8 @@ def write_whole(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
-        with draft.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with draft.open("xb") as file:
+            file.write(text.encode() if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)

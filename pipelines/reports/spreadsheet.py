@@ -102,12 +102,16 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
 
 def snapshot_csv(snapshot: Snapshot) -> str:
     """Every comparison of a snapshot, one row each; the columns are `SNAPSHOT_COLUMNS`."""
-    rows = [
+    return csv_text(SNAPSHOT_COLUMNS, snapshot_rows(snapshot))
+
+
+def snapshot_rows(snapshot: Snapshot) -> list[tuple[Cell, ...]]:
+    """The cells of every comparison, in the order of `SNAPSHOT_COLUMNS`."""
+    return [
         _comparison_row(snapshot, metric, comparison)
         for metric in snapshot.metrics
         for comparison in metric.comparisons
     ]
-    return csv_text(SNAPSHOT_COLUMNS, rows)
 
 
 def _comparison_row(snapshot: Snapshot, metric: MetricResult, comparison: Comparison) -> tuple[Cell, ...]:

@@ -1,0 +1,183 @@
+"""One snapshot, one number: page, report, mail's JSON, terminal, CSV, Parquet and notebook."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import pyarrow.parquet as pq
+import pytest
+from nbclient import NotebookClient
+from streamlit.testing.v1 import AppTest
+from typer.testing import CliRunner
+
+from app.cli import cli
+from pipelines.reports.recomputed import FIELDS, recomputed
+from pipelines.store.snapshot import Snapshot
+
+HOSTILE = "<img src=x onerror=alert(1)> ''' \"\"\" \\ ${x} {x} [a](b) \u202e\n# x\n=cmd|' /C calc'!A0"
+VOID = {"br", "hr", "img", "input", "link", "meta", "path", "rect", "line", "circle"}
+NUMBERS = ("difference", "low", "high", "p_value", "lift", "lift_low", "lift_high")
+
+
+def run(root: Path, *words: str) -> str:
+    done = CliRunner().invoke(cli, ["--workspace", str(root), *words])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+class _Numbers(HTMLParser):
+    """Every number that carries its full precision, under the metric and treatment it stands in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[tuple[str, str, str], float] = {}
+        self._within: list[tuple[str, dict[str, str]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        mine = {name.removeprefix("data-"): value or "" for name, value in attrs if name.startswith("data-")}
+        around = self._within[-1][1] if self._within else {}
+        names = {**around, **mine}
+        if mine.get("field") and mine.get("value") and {"metric", "treatment"} <= names.keys():
+            self.found[(names["metric"], names["treatment"], mine["field"])] = float(mine["value"])
+        if tag not in VOID:
+            self._within.append((tag, {key: names[key] for key in ("metric", "treatment") if key in names}))
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._within and self._within.pop()[0] != tag:
+            pass
+
+
+def of_html(text: str) -> dict[tuple[str, str, str], float]:
+    parser = _Numbers()
+    parser.feed(text)
+    return parser.found
+
+
+def test_every_form_of_a_result_has_the_same_numbers(
+    made: dict[str, Snapshot], write: Callable[..., Path], open_page: Callable[..., AppTest], shown: Callable
+) -> None:
+    root = write(*made.values())
+    name = "shorter_checkout"
+    snapshot = made["ship"]
+    told = json.loads(run(root, "results", name, "--output", "json"))
+    files = {form: Path(run(root, "export", "results", name, "--format", form).strip()) for form in ("csv", "parquet")}
+    rows = list(csv.DictReader(io.StringIO(files["csv"].read_text(encoding="utf-8"))))
+    table = pq.read_table(files["parquet"])
+    assert table.schema.metadata[b"rampwise.snapshot_id"].decode() == snapshot.snapshot_id
+    typed = table.to_pylist()
+    page = of_html(shown(open_page(root, "experiment", experiment=name)))
+    report = of_html(Path(run(root, "report", "render", name).strip()).read_text(encoding="utf-8"))
+    place = 0
+    for metric, plain in zip(snapshot.metrics, told["metrics"], strict=True):
+        for comparison, other in zip(metric.comparisons, plain["comparisons"], strict=True):
+            row, kept = rows[place], typed[place]
+            place += 1
+            assert (row["metric"], row["treatment"]) == (metric.metric, comparison.treatment)
+            for field in NUMBERS:
+                value = getattr(comparison, field)
+                assert other[field] == value
+                assert (float(row[field]) if row[field] else None) == value
+                assert kept[field] == value
+                for form in (page, report):
+                    if (metric.metric, comparison.treatment, field) in form:
+                        assert form[(metric.metric, comparison.treatment, field)] == value
+            assert int(row["treatment_n"]) == kept["treatment_n"] == metric.arms[1].n
+    for form in (page, report):
+        fields = {field for _, _, field in form}
+        assert {"lift", "difference", "se"} <= fields
+        for (metric_name, treatment, field), value in form.items():
+            metric = next(each for each in snapshot.metrics if each.metric == metric_name)
+            comparison = next(each for each in metric.comparisons if each.treatment == treatment)
+            assert getattr(comparison, field, value) == value
+
+
+def test_the_notebook_computes_the_numbers_again_and_no_text_becomes_code(
+    made: dict[str, Snapshot], write: Callable[..., Path], tmp_path: Path
+) -> None:
+    hostile = replace(
+        made["ship"],
+        title=HOSTILE,
+        hypothesis=HOSTILE,
+        decision=replace(made["ship"].decision, headline=HOSTILE),
+        metrics=tuple(replace(metric, label=HOSTILE, description=HOSTILE) for metric in made["ship"].metrics),
+    )
+    root = write(hostile)
+    path = Path(run(root, "export", "notebook", "shorter_checkout").strip())
+    again = path.read_bytes()
+    run(root, "export", "notebook", "shorter_checkout")
+    assert path.read_bytes() == again
+    book = nbformat.read(path, as_version=4)
+    markdown = "".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
+    assert "<img" not in markdown.replace("\\<img", "")
+    assert "\u202e" not in markdown
+    NotebookClient(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    said = "".join(output.get("text", "") for cell in book.cells for output in cell.get("outputs", ()))
+    expected = sum(len(each.fields) for each in recomputed(hostile))
+    assert f"{expected} numbers are what the snapshot says." in said
+    assert expected >= 3
+
+
+def test_a_plain_experiment_is_computed_again_whole(lab_snapshot: Snapshot) -> None:
+    found = recomputed(lab_snapshot)
+    assert found
+    for each in found:
+        assert set(each.fields) == set(FIELDS), (each, each.why)
+        assert each.quoted == ()
+
+
+@pytest.fixture
+def lab_snapshot(tmp_path: Path) -> Snapshot:
+    """A real analysis of a fixed experiment with a proportion and a mean."""
+    import numpy as np
+    import pandas as pd
+
+    from pipelines.analysis import analyse
+    from pipelines.config import create_workspace
+    from pipelines.definitions.loader import load_definitions
+    from pipelines.engine.warehouse import open_warehouse
+    from pipelines.ingest import ingest_events, ingest_exposures
+
+    workspace = create_workspace(tmp_path / "lab")
+    base = 'event = "purchase"\nbetter = "higher"\nwindow_days = 2\n'
+    for name, kind in (("bought", "proportion"), ("spent", "mean")):
+        (workspace.metrics_dir / f"{name}.toml").write_text(f'kind = "{kind}"\n{base}', encoding="utf-8")
+    (workspace.experiments_dir / "form.toml").write_text(
+        'start = 2026-03-02T00:00:00Z\nend = 2026-03-16T00:00:00Z\ncontrol = "old"\nsuccess = ["bought", "spent"]\n'
+        'variants = [{ name = "old", share = 0.5 }, { name = "new", share = 0.5 }]\nplan = { minimum_effect = 0.1 }\n',
+        encoding="utf-8",
+    )
+    rng, start, n = np.random.default_rng(5), datetime(2026, 3, 2, tzinfo=UTC), 4_000
+    at = [start + timedelta(hours=float(h)) for h in rng.uniform(0, 200, n)]
+    new, buys = rng.random(n) < 0.5, rng.random(n) < 0.2
+    exposures = pd.DataFrame(
+        {
+            "experiment": "form",
+            "unit_id": [f"u{i}" for i in range(n)],
+            "variant": np.where(new, "new", "old"),
+            "exposed_at": at,
+        }
+    )
+    events = pd.DataFrame(
+        {
+            "unit_id": exposures["unit_id"][buys].to_numpy(),
+            "event": "purchase",
+            "occurred_at": [t for t, b in zip(at, buys, strict=True) if b],
+            "value": np.round(rng.lognormal(3, 1, int(buys.sum())), 2),
+        }
+    )
+    definitions = load_definitions(workspace.root)
+    with open_warehouse(workspace.warehouse_path) as warehouse:
+        ingest_exposures(warehouse, exposures, known=definitions.variants)
+        ingest_events(warehouse, events)
+        (snapshot,) = analyse(warehouse, definitions, None, now=start + timedelta(days=15))
+    assert all(math.isfinite(each.difference or math.nan) for m in snapshot.metrics for each in m.comparisons)
+    return snapshot
