@@ -89,9 +89,19 @@ def manager_tiles(found: Portfolio) -> tuple[Tile, ...]:
     return (
         Tile(name="Waiting for a decision", value=str(len(found.waiting)), note="experiments that nobody decided yet"),
         Tile(name="Win rate", value=_share(found.win_rate), note=_range(found.win_rate, "that ended")),
-        Tile(name="Shipped", value=str(shipped), note="experiments"),
-        Tile(name="Rolled back", value=str(back), note="experiments whose harm was seen in time"),
+        Tile(name="Shipped", value=str(shipped), note=_confirmed(found, "shipped", "experiments")),
+        Tile(
+            name="Rolled back",
+            value=str(back),
+            note=_confirmed(found, "rolled_back", "experiments whose harm was seen"),
+        ),
     )
+
+
+def _confirmed(found: Portfolio, outcome: str, what: str) -> str:
+    """What is counted, and how much of it no person has confirmed."""
+    count = found.undecided.get(outcome, 0)
+    return f"{what}; {count} by the computed decision alone, not confirmed by a person" if count else what
 
 
 def owner_tiles(found: Operations) -> tuple[Tile, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipelines.engine.migrations import can_migrate
 from pipelines.errors import PipelineError
 
 
@@ -65,6 +66,8 @@ class WarehouseVersionError(WarehouseError):
     def __init__(self, path: Path, *, found: int, expected: int) -> None:
         self.found, self.expected = found, expected
         newer = "Upgrade rampwise" if found > expected else "Run `rampwise rebuild`"
+        if found < expected and can_migrate(found):
+            newer = "Run `rampwise ingest --inbox`: it keeps a copy and brings the tables to the present version"
         super().__init__(
             path, f"The warehouse {path} has schema version {found}; this version of rampwise uses {expected}. {newer}."
         )

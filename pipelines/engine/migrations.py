@@ -8,6 +8,7 @@ from pathlib import Path
 
 from duckdb import DuckDBPyConnection
 
+from pipelines.engine.folders import sync_folder
 from pipelines.engine.queries import read_sql
 
 SCHEMA_VERSION = 2
@@ -35,6 +36,7 @@ def migrate(connection: DuckDBPyConnection, path: Path, *, found: int) -> Path:
         target.flush()
         os.fsync(target.fileno())
     draft.replace(copy)
+    sync_folder(path.parent)  # before anything of the old version is given up
     connection.execute("BEGIN")
     try:
         for version in range(found + 1, SCHEMA_VERSION + 1):

@@ -21,6 +21,7 @@ from pipelines.engine.errors import (
     WarehouseUnavailableError,
     WarehouseVersionError,
 )
+from pipelines.engine.folders import sync_folder
 from pipelines.engine.hardening import Configuration, configuration, lock, remove_spilled
 from pipelines.engine.migrations import SCHEMA_VERSION, can_migrate, migrate
 from pipelines.engine.queries import read_sql
@@ -152,15 +153,6 @@ def _create(path: Path, config: Configuration) -> None:
     finally:
         with suppress(OSError):  # what a full or read-only disk keeps is removed by the next to come
             draft.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until a folder's names are on disk: without it a file may be there and its name not."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from pipelines.engine.folders import sync_folder
 from pipelines.engine.queries import read_sql
-from pipelines.engine.warehouse import Warehouse, sync_folder
+from pipelines.engine.warehouse import Warehouse
 from pipelines.ingest.chunks import KINDS, Kind
 from pipelines.ingest.errors import SourceError, TooManyRefusalsError, WaitsForDefinitionsError
 from pipelines.ingest.gaps import Rules

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 import duckdb
 
-from pipelines.engine.warehouse import sync_folder
+from pipelines.engine.folders import sync_folder
 from pipelines.ingest.errors import LostBatchesError
 
 TAIL = 1_000_000

@@ -12,7 +12,7 @@ from typing import IO
 
 import pyarrow.parquet as pq
 
-from pipelines.engine.warehouse import sync_folder
+from pipelines.engine.folders import sync_folder
 from pipelines.ingest.contract import Contract
 from pipelines.ingest.lines import is_gzip
 from pipelines.ingest.sources import Source, content_hash, kind_of

@@ -12,8 +12,9 @@ import duckdb
 
 from pipelines.definitions.mappings.mapping import Mapping as Definition
 from pipelines.engine.errors import WarehouseError
+from pipelines.engine.folders import sync_folder
 from pipelines.engine.queries import read_sql
-from pipelines.engine.warehouse import Warehouse, sync_folder
+from pipelines.engine.warehouse import Warehouse
 from pipelines.ingest.chunks import KINDS
 from pipelines.ingest.contract import Contract
 from pipelines.ingest.errors import DamagedLandingError, IngestError

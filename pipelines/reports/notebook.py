@@ -1,111 +1,97 @@
-"""A snapshot as a Jupyter notebook that computes its numbers again and checks them."""
+"""A notebook that recomputes a snapshot's numbers: an `.ipynb` of format 4.5, without outputs.
+
+Nothing that a user wrote becomes code or Markdown: the snapshot enters as one JSON text in one string literal, and the
+notebook shows names by printing them.
+"""
 
 from __future__ import annotations
 
 import json
 from importlib import import_module
-from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
-from pipelines.reports import wording
-from pipelines.reports.compose import markdown_text
-from pipelines.reports.recomputed import FIELDS, TOLERANCE, recomputed
 from pipelines.store.snapshot import Snapshot, to_json
 
-_SETUP = """\
-import json
-import math
+TITLE = """# The numbers of one snapshot, computed again
 
-from stats.effect import infer
-from stats.means import welch
-from stats.moments import Moments
+This notebook holds the frozen results of one look at one experiment. It computes effect, interval, p-value and lift of
+every comparison again, from the units, means and variances per variant, with public functions of `stats`, and stops if
+one differs from the stored number by more than 1e-9 of its size. Run it where rampwise is installed."""
+METHOD = """## Method
 
-# The snapshot, as data: nothing in it is ever run.
-snapshot = json.loads({snapshot})
-recomputed = json.loads({plan})
-print(snapshot["experiment"], snapshot["snapshot_id"], snapshot["decision"]["decision"])"""
-_AGAIN = """\
-def again(metric, comparison):
-    \"\"\"Welch's comparison of the two arms, from their n, mean and variance.\"\"\"
-    control = metric["arms"][0]
-    treatment = next(arm for arm in metric["arms"] if arm["variant"] == comparison["treatment"])
-    moments = [Moments.from_summary(arm["n"], arm["mean"], arm["variance"]) for arm in (control, treatment)]
-    effect = welch(*moments)
-    found = infer(effect, confidence=comparison["confidence"])
-    return {{
-        "difference": float(effect.value),
-        "se": float(effect.se),
-        "df": float(effect.df),
-        "statistic": float(found.statistic),
-        "p_value": float(found.p_value),
-        "low": float(found.low),
-        "high": float(found.high),
-    }}
+Fixed designs: Welch's t for the difference, Fieller's interval for the lift; proportions with few conversions by score
+intervals and an exact test. The functions below are those of rampwise itself.
 
+Numbers that a snapshot does not hold enough to recompute (sequential designs, effects adjusted for covariates) are
+**quoted, not recomputed**, and the table says so. A guardrail's verdict is computed again from the recomputed interval;
+the verdict of other metrics is quoted."""
+RECOMPUTE = (
+    "## Every comparison\n\nThe stored number, whether it was computed again, and how far from it that came out."
+)
+LAST = "## The decision, as it was stored"
 
-checked = 0
+SHOW = """failed, again = [], 0
 for metric in snapshot["metrics"]:
     for comparison in metric["comparisons"]:
-        fields = recomputed[f"{{metric['metric']}}/{{comparison['treatment']}}"]
-        numbers = again(metric, comparison) if fields else {{}}
-        for name in fields:
-            stored = comparison[name]
-            assert math.isclose(numbers[name], stored, rel_tol={tolerance}, abs_tol=0.0), (metric["metric"], name)
-            checked += 1
-        quoted = [name for name in {names} if comparison[name] is not None and name not in fields]
-        print(metric["metric"], comparison["treatment"], "again:", *fields, "| quoted:", *quoted)
-print(f"{{checked}} numbers are what the snapshot says.")"""
-_CHECK = """\
-assert checked == sum(len(fields) for fields in recomputed.values())
-assert snapshot["snapshot_id"]"""
+        print(f"\\n{metric['metric']!r}, {comparison['treatment']!r} against {snapshot['control']!r}")
+        print(f"  method {comparison['method']}, valid {comparison['validity']}")
+        print(f"  verdict {comparison['verdict'] or 'withheld'}")
+        print(f"  {comparison['reason']!r}")
+        for arm in metric["arms"]:
+            if arm["variant"] in (snapshot["control"], comparison["treatment"]):
+                print(f"  {arm['variant']!r}: {arm['n']} units, mean {arm['mean']!r}")
+        if comparison["validity"] == "fixed":
+            early = snapshot["phase"] != "ended"
+        else:
+            early = comparison["verdict"] is None and not blocked
+        quoted = why_quoted(metric, comparison)
+        found = {} if quoted else recomputed(metric, comparison, snapshot["control"])
+        if quoted:
+            print(f"  quoted, not recomputed: {quoted}")
+            for name in () if early else ("difference", "low", "high", "p_value", "lift"):
+                print(f"  {name:<12} {comparison[name]!r}")
+            continue
+        again += 1
+        if early:
+            print("  recomputed, but not shown: this plan does not judge yet")
+        else:
+            for name, value in found.items():
+                print(f"  {name:<14} {value!r}")
+        failed += [(metric["metric"], comparison["treatment"], name) for name in differences(found, comparison)]
+
+assert not failed, failed
+print(f"\\n{again} comparisons recomputed; their numbers are the stored ones to 1e-9.")"""
+DECIDED = """print(snapshot["decision"]["decision"])
+print(repr(snapshot["decision"]["headline"]))
+for reason in snapshot["decision"]["reasons"]:
+    print(" -", repr(reason))"""
 
 
 def snapshot_notebook(snapshot: Snapshot) -> str:
-    """The notebook as JSON (nbformat 4), without outputs.
+    """The notebook as text (JSON of nbformat 4.5), the same for the same snapshot.
 
-    Notes
-    -----
-    Texts of the snapshot enter code as one JSON literal and Markdown with every sign escaped, so that no name becomes
-    code or HTML. Numbers that do not follow from the stored Moments are quoted, and the notebook says which and why.
+    Raises
+    ------
+    OSError
+        If the installed package lacks the file that the notebook shows.
     """
+    data = json.dumps(json.loads(to_json(snapshot)))
+    load = f'import json\n\nsnapshot = json.loads(\n    {data!r}\n)\nprint("snapshot", repr(snapshot["snapshot_id"]))'
+    functions = Path(__file__).with_name("recompute.py").read_text(encoding="utf-8")
     v4: Any = import_module("nbformat.v4")  # it has no types
-    found = recomputed(snapshot)
-    plan = {f"{each.metric}/{each.treatment}": list(each.fields) for each in found}
-    word = wording.decision_word(snapshot.decision.decision)
-    quoted = [f"{each.metric}, {each.treatment}: {', '.join(each.quoted)}. {each.why}" for each in found if each.quoted]
     cells = [
-        v4.new_markdown_cell(
-            f"# {markdown_text(snapshot.title)}\n\n{word.text}: {markdown_text(snapshot.decision.headline)}\n\n"
-            f"Snapshot `{snapshot.snapshot_id}`, made with rampwise {version('rampwise')}. "
-            "Run it where rampwise is installed; it reads nothing but itself."
-        ),
-        v4.new_code_cell(
-            _SETUP.format(snapshot=_literal(to_json(snapshot)), plan=_literal(json.dumps(plan, sort_keys=True)))
-        ),
-        v4.new_markdown_cell(
-            "## The numbers again\n\nFrom each arm's number of units, mean and variance, with public functions of "
-            f"`stats`; equal to what was stored to {TOLERANCE:g}."
-        ),
-        v4.new_code_cell(_AGAIN.format(tolerance=repr(TOLERANCE), names=repr(FIELDS))),
-        v4.new_markdown_cell(
-            "## What is quoted\n\n"
-            + (
-                "\n".join(f"- {markdown_text(line)}" for line in quoted)
-                or "Nothing: every number above was computed again."
-            )
-            + "\n\nFrom the events themselves: `rampwise analyze "
-            + f"{snapshot.experiment} --as-of {snapshot.analysed_at.isoformat()}` rebuilds this look from what "
-            "had been ingested by then."
-        ),
-        v4.new_code_cell(_CHECK),
+        v4.new_markdown_cell(TITLE),
+        v4.new_code_cell(load),
+        v4.new_markdown_cell(METHOD),
+        v4.new_code_cell(functions),
+        v4.new_markdown_cell(RECOMPUTE),
+        v4.new_code_cell(SHOW),
+        v4.new_markdown_cell(LAST),
+        v4.new_code_cell(DECIDED),
     ]
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"  # the same notebook for the same snapshot
     book: Any = v4.new_notebook(cells=cells)
     book["metadata"] = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    return json.dumps(book, indent=1, ensure_ascii=False) + "\n"
-
-
-def _literal(text: str) -> str:
-    """A Python literal of a text in plain ASCII."""
-    return ascii(text)
+    return json.dumps(book, indent=1) + "\n"

@@ -1,46 +1,47 @@
-"""A snapshot's comparisons as a typed Parquet file."""
+"""Results as Parquet: the columns of the CSV, typed, and the whole snapshot beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from io import BytesIO
-
 import pyarrow as pa
-import pyarrow.parquet as pq
+from pyarrow import parquet
 
 from pipelines.reports.spreadsheet import SNAPSHOT_COLUMNS, snapshot_rows
-from pipelines.store.snapshot import Snapshot
+from pipelines.store.snapshot import Snapshot, to_json
+
+WHOLE = ("control_n", "treatment_n")
+NUMBERS = (
+    "control_mean",
+    "treatment_mean",
+    "difference",
+    "low",
+    "high",
+    "lift",
+    "lift_low",
+    "lift_high",
+    "p_value",
+    "log_p",
+    "confidence",
+)
+
+
+def _type(column: str) -> pa.DataType:
+    if column in WHOLE:
+        return pa.int64()
+    if column in NUMBERS:
+        return pa.float64()
+    return pa.timestamp("us", tz="UTC") if column == "analysed_at" else pa.string()
 
 
 def snapshot_parquet(snapshot: Snapshot) -> bytes:
-    """The rows of the spreadsheet, typed and as they are: a Parquet file runs no formula.
+    """Every comparison of a snapshot, one row each, as a Parquet file.
 
-    The file's metadata name the snapshot (`rampwise.snapshot_id`).
+    Numbers are doubles, counts 64-bit integers, times UTC; what does not exist is null. Texts are as they were written:
+    nothing in Parquet is a formula. The file's metadata hold ``rampwise.snapshot_id``, and the whole snapshot as JSON
+    under ``rampwise.snapshot``.
     """
+    metadata = {"rampwise.snapshot_id": snapshot.snapshot_id, "rampwise.snapshot": to_json(snapshot)}
+    schema = pa.schema([pa.field(name, _type(name)) for name in SNAPSHOT_COLUMNS], metadata=metadata)
     rows = [dict(zip(SNAPSHOT_COLUMNS, row, strict=True)) for row in snapshot_rows(snapshot)]
-    table = pa.Table.from_pylist(rows, schema=_schema(rows))
-    table = table.replace_schema_metadata({"rampwise.snapshot_id": snapshot.snapshot_id})
-    target = BytesIO()
-    pq.write_table(table, target, compression="zstd")
-    return target.getvalue()
-
-
-def _schema(rows: Sequence[Mapping[str, object]]) -> pa.Schema:
-    """Types by what stands in a column; numbers are doubles, but for counts."""
-    fields = []
-    for name in SNAPSHOT_COLUMNS:
-        values = [row[name] for row in rows if row[name] is not None]
-        if any(isinstance(value, bool) for value in values):
-            kind = pa.bool_()
-        elif name.endswith("_n"):
-            kind = pa.int64()
-        elif name == "analysed_at":
-            kind = pa.timestamp("us", tz="UTC")
-        elif values and all(isinstance(value, int | float) for value in values):
-            kind = pa.float64()
-        elif values:
-            kind = pa.string()
-        else:
-            kind = pa.float64()
-        fields.append(pa.field(name, kind))
-    return pa.schema(fields)
+    sink = pa.BufferOutputStream()
+    parquet.write_table(pa.Table.from_pylist(rows, schema=schema), sink)
+    return bytes(sink.getvalue())

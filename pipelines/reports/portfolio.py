@@ -78,6 +78,10 @@ def portfolio(
             if Decision(each.decision.decision) in waits and each.experiment not in decided
         ),
         decisions=counts,
+        undecided={
+            outcome: sum(found == outcome and name not in decided for name, (found, _) in outcomes.items())
+            for outcome in ("shipped", "rolled_back")
+        },
         win_rate=_rate(wins, len(ended), confidence),
         impacts=impacts,
         totals=tuple(_totals(impacts, snapshots, confidence)),

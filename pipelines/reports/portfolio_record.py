@@ -125,6 +125,8 @@ class Portfolio:
         Names of experiments that wait for somebody's decision.
     decisions
         How many experiments have each outcome.
+    undecided
+        How many of those shipped and rolled back are so by the computed decision alone: nobody has confirmed it.
     win_rate
         Shipped ones among those that ended with a trusted decision.
     impacts, totals
@@ -139,6 +141,7 @@ class Portfolio:
 
     waiting: tuple[str, ...]
     decisions: Mapping[str, int]
+    undecided: Mapping[str, int]
     win_rate: Rate
     impacts: tuple[Impact, ...]
     totals: tuple[GoalTotal, ...]

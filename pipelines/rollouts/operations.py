@@ -177,10 +177,10 @@ def _runs(lines: Sequence[Line]) -> list[_Run]:
             run.begun = line.at
         elif line.happening is Happening.SOAK:
             run.completed = line.at
-        elif line.happening in TAKEN_BACK and run.taken_back is None and run.begun is not None:
-            run.taken_back = line.at
-            if line.happening is Happening.KILL:  # the flag changed before it was said
-                run.restored = line.at
+        elif line.happening in TAKEN_BACK and run.begun is not None:
+            run.taken_back = run.taken_back or line.at
+            if line.happening is Happening.KILL:  # the flag changed before it was said, also in a slow roll-back
+                run.restored = run.restored or line.at
         elif line.happening is Happening.ROLLED_BACK and run.taken_back is not None:
             run.restored = line.at
     return found

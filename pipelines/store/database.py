@@ -200,10 +200,28 @@ def _prepare(connection: sqlite3.Connection) -> None:
 def _back_up(connection: sqlite3.Connection) -> None:
     """Copy the database, as it is before it gets a newer layout, to `<name>.before-layout-N` beside it."""
     path = Path(str(connection.execute("PRAGMA database_list").fetchone()["file"]))
+    for rest in path.parent.glob(f".{path.name}.*.part*"):  # of those who died while they did this
+        if not _runs(rest.name.removeprefix(f".{path.name}.").partition(".")[0]):
+            rest.unlink(missing_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     with closing(sqlite3.connect(draft)) as copy:
         connection.backup(copy)
-    draft.replace(path.with_name(f"{path.name}.before-layout-{LAYOUT_VERSION}"))
+        late = _layout(copy) >= LAYOUT_VERSION  # another process was first, and has the copy of the old layout
+    if late:
+        draft.unlink()
+    else:
+        draft.replace(path.with_name(f"{path.name}.before-layout-{LAYOUT_VERSION}"))
+
+
+def _runs(pid: str) -> bool:
+    """Whether a process of this number runs; another one may have got the number since."""
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:

@@ -35,6 +35,7 @@ SHARES = [0.70, 0.15, 0.10, 0.03, 0.02]
 MEMORY = "200MB"
 THREADS = 2
 KINDS = ("parquet", "csv")
+BATCH = 100_000
 NAIVE_TABLE = (
     "CREATE TABLE naive (event_id VARCHAR, unit_id VARCHAR, event VARCHAR, occurred_at TIMESTAMP, value DOUBLE)"
 )
@@ -136,7 +137,31 @@ def reload(database: Path, file: Path) -> float:
     return took
 
 
-LOADERS = {"ours": ours, "naive": naive, "reload": reload}
+def landed(database: Path, file: Path) -> float:
+    """As `ours`, with the copy in `landed/` and its journal."""
+    with open_warehouse(database, memory_limit=MEMORY, threads=THREADS) as warehouse:
+        started = time.process_time()
+        ingest_events(warehouse, file, landed=database.parent / database.stem)
+        warehouse.connection.execute("CHECKPOINT")
+        return time.process_time() - started
+
+
+def late_batch(database: Path, file: Path) -> float:
+    """CPU seconds of one batch of new events on top of the file's, of the same week: the median of three."""
+    with open_warehouse(database, memory_limit=MEMORY, threads=THREADS) as warehouse:
+        ingest_events(warehouse, file)
+        took = []
+        for number in range(3):
+            batch = clickstream(BATCH, sessions=True, seed=SEED + 1 + number)
+            started = time.process_time()
+            accepted = ingest_events(warehouse, batch).accepted
+            took.append(time.process_time() - started)
+            if accepted != BATCH:
+                raise SystemExit(f"{accepted} of {BATCH} new events were accepted")
+    return statistics.median(took)
+
+
+LOADERS = {"ours": ours, "naive": naive, "reload": reload, "landed": landed, "late_batch": late_batch}
 
 
 def run_once(loader: str, file: Path) -> dict[str, float]:
@@ -175,10 +200,27 @@ def compare(rows: int, repeats: int, *, sessions: bool) -> None:
             )
 
 
+def compare_history(rows: int) -> None:
+    """Cost of a batch on next to nothing and on `rows` of history, and of a load that keeps its file."""
+    for history in (1_000, rows):
+        with tempfile.TemporaryDirectory() as folder:
+            run_apart("--write", folder, "--rows", history, "--sessions")
+            file = Path(folder) / "events.parquet"
+            found = json.loads(run_apart("--once", "late_batch", "--file", file))
+            kept = json.loads(run_apart("--once", "landed", "--file", file))
+        print(
+            f"{BATCH:,} new rows on {history:>10,} rows of history: {found['cpu']:.3f} CPU seconds, peak memory "
+            f"{found['peak_mb'] / 1000:.2f} GB; that history loaded with landed/: {kept['cpu']:.2f} CPU seconds, "
+            f"peak memory {kept['peak_mb'] / 1000:.2f} GB",
+            flush=True,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--history", action="store_true", help="cost of a batch against history, and of landed/")
     parser.add_argument("--sessions", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--once", choices=sorted(LOADERS), help=argparse.SUPPRESS)
@@ -189,6 +231,8 @@ def main() -> None:
         write_files(options.write, "events", options.rows, sessions=options.sessions)
     elif options.once:
         print(json.dumps(run_once(options.once, options.file)))
+    elif options.history:
+        compare_history(options.rows)
     else:
         print(
             f"clickstream, seed {SEED}; {options.repeats} runs each, in turns; {MEMORY} for DuckDB, {THREADS} threads"

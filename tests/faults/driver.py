@@ -22,6 +22,7 @@ from pipelines.engine.warehouse import open_warehouse
 from pipelines.ingest.contract import Contract
 from pipelines.ingest.gaps import Rules
 from pipelines.ingest.inbox import ingest_inbox
+from pipelines.store.database import open_database
 
 assert np
 assert pyarrow.parquet
@@ -38,7 +39,13 @@ def no_transaction(connection):
 def work(root: Path, variant: str) -> None:
     if variant == "no_transaction":
         batch._transaction = no_transaction
+    if variant == "open_state":
+        open_database(root / "data" / "state.sqlite").close()
+        return
     opening = partial(open_warehouse, root / "data" / "warehouse.duckdb", threads=1, memory_limit="200MB")
+    if variant == "open_warehouse":
+        with opening():
+            return
     ingest_inbox(root / "inbox", root / "landed", opening, rules=Rules(contract=KNOWN), settle_seconds=0)
 
 

@@ -149,3 +149,10 @@ def test_decay_makes_a_projection_smaller_and_never_turns_it(snapshot: Snapshot)
         values.append(projected.value)
     assert sorted(values, key=abs, reverse=True) == values
     assert len({math.copysign(1.0, value) for value in values}) == 1
+
+
+def test_what_nobody_confirmed_is_counted_apart(snapshot: Snapshot) -> None:
+    computed = replace(snapshot, decision=replace(snapshot.decision, decision="ship"))
+    alone, confirmed = portfolio([computed], {}, {}), portfolio([computed], {}, decided(computed, "ship"))
+    assert alone.decisions == confirmed.decisions == {"shipped": 1}
+    assert (alone.undecided["shipped"], confirmed.undecided["shipped"]) == (1, 0)

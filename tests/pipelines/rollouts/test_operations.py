@@ -1,0 +1,53 @@
+"""How well delivery works, from the log of rollouts."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from pipelines.rollouts.lifecycle import Happening
+from pipelines.rollouts.log import RolloutLog
+from pipelines.rollouts.operations import Operations, operations
+
+
+def say(release, happening: Happening, at: datetime, editor) -> None:
+    with RolloutLog(release.workspace.state_path) as log:
+        log.add(log.state(release.name), happening, actor=editor, at=at)
+
+
+def seen(release, at: datetime) -> Operations:
+    return operations(release.workspace, release.definitions, (), now=at)
+
+
+def test_a_roll_back_that_a_kill_finished_took_as_long_as_it_took(release, editor):
+    release.start()
+    release.tick()
+    begun = release.now
+    say(release, Happening.ROLL_BACK, begun + timedelta(hours=2), editor)
+    say(release, Happening.KILL, begun + timedelta(hours=5), editor)
+    found = seen(release, begun + timedelta(hours=6))
+    assert (found.detect_hours.n, found.detect_hours.value) == (1, pytest.approx(2.0))
+    assert (found.restore_hours.n, found.restore_hours.value) == (1, pytest.approx(3.0))
+    assert (found.failures.failed, found.failures.ended) == (1, 1)
+    # Clopper and Pearson (1934): all of n failed, so low = (alpha / 2) ** (1 / n) and high = 1
+    assert (found.failures.low, found.failures.high) == (pytest.approx(0.025), 1.0)
+
+
+def test_a_kill_restores_at_once_and_a_run_that_ended_well_has_a_lead_time(release, editor):
+    release.start()
+    release.tick()
+    begun = release.now
+    for hours, happening in ((1, Happening.COMPLETE), (2, Happening.SOAK), (4, Happening.FINISH)):
+        say(release, happening, begun + timedelta(hours=hours), editor)
+    well = seen(release, begun + timedelta(hours=5))
+    assert (well.lead_hours.value, well.failures.failed, well.failures.ended) == (pytest.approx(2.0), 0, 1)
+    say(release, Happening.KILL, begun + timedelta(hours=6), editor)
+    killed = seen(release, begun + timedelta(hours=7))
+    assert (killed.restore_hours.value, killed.detect_hours.value) == (0.0, pytest.approx(6.0))
+    assert (killed.failures.failed, killed.failures.ended) == (1, 1)
+
+
+def test_without_runs_there_are_no_numbers(release):
+    found = seen(release, release.now)
+    assert (found.failures.value, found.lead_hours.value, found.restore_hours.value) == (None, None, None)
