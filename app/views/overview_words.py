@@ -109,9 +109,7 @@ def owner_tiles(found: Operations) -> tuple[Tile, ...]:
     return (
         Tile(name="Live", value=str(len(found.live)), note=f"releases under way, {len(found.stuck)} stuck"),
         Tile(name="Lead time", value=_hours(found.lead_hours), note=_median_note(found.lead_hours, "completed")),
-        Tile(
-            name="Change failures", value=_share(found.failures), note=_range(found.failures, "of releases that ended")
-        ),
+        Tile(name="Change failures", value=_share(found.failures), note=_range(found.failures, "releases that ended")),
         Tile(
             name="Time to detect",
             value=_hours(found.detect_hours),
