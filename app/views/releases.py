@@ -163,7 +163,8 @@ def band(points: Sequence[Mapping[str, Any]], tolerance: float) -> dict[str, Any
         alt.Chart(data).mark_line(color=BLUE, strokeWidth=2.5, clip=True).encode(x=x, y=y("value"), tooltip=told),
     ]
     about = "Change of the guardrail at each tick, with the band that holds at every tick; dashed: what is tolerated."
-    made: dict[str, Any] = alt.layer(*layers).properties(height=240, description=about).to_dict()
+    layered = alt.layer(*layers).properties(height=240, description=about)
+    made: dict[str, Any] = layered.configure_mark(aria=False).to_dict()
     return made
 
 

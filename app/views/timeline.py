@@ -86,7 +86,9 @@ def specification(chart: Timeline) -> dict[str, Any]:
         .mark_point(filled=True, size=70, color=_BLUE, clip=True, opacity=1)
         .encode(x=x, y=y("estimate"), tooltip=told)
     )
-    made: dict[str, Any] = alt.layer(*layers).properties(height=HEIGHT, description=chart.caption).to_dict()
+    layered = alt.layer(*layers).properties(height=HEIGHT, description=chart.caption)
+    # The chart has its description; its marks one by one would only be nameless pictures to a screen reader.
+    made: dict[str, Any] = layered.configure_mark(aria=False).to_dict()
     return made
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Download, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
@@ -33,6 +34,20 @@ PAGES = (
     f"experiment?experiment={RUNNING}",
     "sample-size?daily=4000&treatments=2",
     "sample-size?baseline=0",
+)
+FURTHER_PAGES = (
+    "?q=checkout",
+    "manager",
+    "owner",
+    "metrics",
+    "metrics?metric=conversion",
+    "metrics?metric=nothing",
+    "reports",
+    "data-quality",
+    "releases",
+    "releases?rollout=instant_search",
+    "flags",
+    "advisor",
 )
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 LOOPBACK_NAMES = {"127.0.0.1", "localhost"}
@@ -149,8 +164,39 @@ def test_an_error_stands_below_its_field(visit: Callable[..., Any]) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1440])
 def test_every_page_fits_and_can_be_read(visit: Callable[..., Any], scheme: str, width: int) -> None:
+    look_at(visit(scheme=scheme, width=width), PAGES, scheme)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_further_pages_fit_and_can_be_read(visit: Callable[..., Any], scheme: str, width: int) -> None:
+    look_at(visit(scheme=scheme, width=width), FURTHER_PAGES, scheme)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 390)])
+def test_axe_finds_nothing_serious_on_any_page(visit: Callable[..., Any], scheme: str, width: int) -> None:
+    """The rules of axe-core (WCAG 2.2 A and AA, best practices).
+
+    Streamlit's navigation is left out: it puts headings of sections between the items of one list.
+    """
     tour = visit(scheme=scheme, width=width)
-    for address in PAGES:
+    found = {}
+    for address in (*PAGES, *FURTHER_PAGES):
+        page = tour.go(address)
+        broken = Axe().run(page, context={"exclude": [["[data-testid=stSidebarNav]"]]}).response["violations"]
+        found[address] = [
+            (each["id"], [node["target"] for node in each["nodes"]][:3])
+            for each in broken
+            if each["impact"] in ("serious", "critical")
+        ]
+    assert {address: each for address, each in found.items() if each} == {}
+
+
+def look_at(tour: Any, addresses: tuple[str, ...], scheme: str) -> None:
+    """No page scrolls sideways, hides its words in its background, or asks another host."""
+    for address in addresses:
         page = tour.go(address)
         sizes = page.evaluate("""() => { const main = document.querySelector('[data-testid=stMain]');
             return [document.documentElement.scrollWidth - innerWidth, main.scrollWidth - main.clientWidth]; }""")
