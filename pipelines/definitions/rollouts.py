@@ -248,6 +248,11 @@ class Rollout(Definition):
         return next(arm for arm in self.all_arms if arm.name == "control")
 
     @property
+    def comparison_alpha(self) -> float:
+        """Chance of a false alarm of one comparison: `alpha` shared by all guardrails and treatments (Bonferroni)."""
+        return self.alpha / (max(len(self.treatments), 1) * max(len(self.guardrails), 1))
+
+    @property
     def treatments(self) -> tuple[RolloutArm, ...]:
         """The arms but control."""
         return tuple(arm for arm in self.all_arms if arm.name != "control")

@@ -55,8 +55,7 @@ def read_randomised(
     seen = read_seen(warehouse, rollout, run=run, since=since, until=now, stages=began)
     contradictory = seen.contradictory
     rates, others = _split(rollout, metrics)
-    share = len(rollout.treatments) * max(len(rollout.guardrails), 1)
-    alpha = rollout.alpha / share
+    alpha = rollout.comparison_alpha
     readings: list[Reading] = []
     for guardrail in rates:
         metric = metrics[guardrail.metric]

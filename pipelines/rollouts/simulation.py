@@ -136,7 +136,7 @@ def _ramp(rollout: Rollout, traffic: Traffic, *, ratio: float, tolerance: float,
         everything = [np.append(old, more) for old, more in zip((untreated, treated), new, strict=True)]
         path = np.append(share, np.full(length, each[place]))
         found = rate_guardrail(
-            everything[0], everything[1], path, planned=planned, tolerance=tolerance, alpha=rollout.alpha
+            everything[0], everything[1], path, planned=planned, tolerance=tolerance, alpha=rollout.comparison_alpha
         )
         verdict = found.verdict[at:]
         harm = np.flatnonzero(verdict == RampVerdict.HARM)
@@ -179,7 +179,7 @@ def _rolling(rollout: Rollout, traffic: Traffic, *, ratio: float, tolerance: flo
     before = rng.poisson(traffic.units.sum() / INSTANCES * level) / WEEK
     every = max(total // 12, 1)
     for end in range(every, total + 1, every):
-        found = waves_effect(counts[:, :end], at, before, alpha=rollout.alpha, resamples=199, rng=rng)
+        found = waves_effect(counts[:, :end], at, before, alpha=rollout.comparison_alpha, resamples=199, rng=rng)
         if found.low > tolerance:
             return Run(taken_back=True, hours=end, harmed=_excess(counts[:, :end][upgraded[:, :end]], ratio))
     return Run(taken_back=False, hours=float(total), harmed=_excess(counts[upgraded], ratio))
@@ -201,7 +201,7 @@ def _switch(rollout: Rollout, traffic: Traffic, *, ratio: float, tolerance: floa
     for hour in range(down + 1, total + 1):
         window = min(hour, WINDOW)
         spans = before_after(window, window)
-        found = placebo_contrast(counts[: past + hour], past, spans, alpha=rollout.alpha)
+        found = placebo_contrast(counts[: past + hour], past, spans, alpha=rollout.comparison_alpha)
         if found.low > tolerance:
             return Run(
                 taken_back=True, hours=hour, harmed=_excess(np.nan_to_num(counts[past : past + hour]), ratio), lost=lost

@@ -69,7 +69,7 @@ def read_unrandomised(
         rollout=rollout,
         marks=mine,
         now=now,
-        alpha=rollout.alpha / max(len(rollout.guardrails), 1),
+        alpha=rollout.comparison_alpha,
         units=int(traffic["units"] or 0),
     )
     readings = tuple(_reading(asked, guardrail, metrics[guardrail.metric]) for guardrail in rollout.guardrails)

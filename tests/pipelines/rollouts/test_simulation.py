@@ -73,3 +73,18 @@ def test_traffic_is_read_by_hour_of_the_week(release):
 def test_traffic_that_cannot_be_is_refused(units, rate):
     with pytest.raises(UsageError):
         Traffic.steady(units, rate)
+
+
+def test_a_simulated_guardrail_is_judged_at_its_share_of_alpha_as_a_real_one_is():
+    """Two more guardrails make the simulated one as careful as a plan of its own with a third of alpha."""
+    plan = usual_plan("canary", tolerance=0.2, alpha=0.15)
+    further = tuple(plan.guardrails[0].model_copy(update={"metric": name}) for name in ("latency", "refunds"))
+    three = plan.model_copy(update={"guardrails": (*plan.guardrails, *further)})
+    alone = usual_plan("canary", tolerance=0.2, alpha=0.05)
+    assert three.comparison_alpha == pytest.approx(0.05, rel=1e-12, abs=0)
+    runs = [
+        simulate(each, TRAFFIC, ratio=2.0, tolerance=0.2, runs=10, rng=np.random.default_rng(3))
+        for each in (three, alone, plan)
+    ]
+    assert runs[0] == runs[1]
+    assert runs[0].hours >= runs[2].hours
