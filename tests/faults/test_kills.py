@@ -114,6 +114,7 @@ def killed_at(driver: Any, faults: Any, root: Path, stage: str, place: float, *,
     assert code == -9, said
 
 
+@pytest.mark.slow
 def test_at_the_same_labelled_points_the_sound_code_passes_and_the_one_without_a_transaction_is_caught(
     driver: Any, faults: Any, undisturbed: tuple[dict[str, Any], list[str]], tmp_path: Path
 ) -> None:
