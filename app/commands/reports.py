@@ -35,13 +35,15 @@ def render(
     from pipelines.reports.files import write_whole
     from pipelines.reports.render import render_html
     from pipelines.store.changes import audited
+    from pipelines.store.human_decisions import latest_human_decisions
 
     workspace = session(context).workspace
     snapshot = latest(workspace, experiment)
     target = out or workspace.outbox / f"{experiment}.html"
     target.parent.mkdir(parents=True, exist_ok=True)
     with audited(workspace.state_path, local_actor(), Action.RENDER_REPORT, experiment) as details:
-        write_whole(target, render_html(snapshot, rendered_at=datetime.now(UTC)))
+        decided = latest_human_decisions(workspace.state_path).get(experiment)
+        write_whole(target, render_html(snapshot, rendered_at=datetime.now(UTC), decided=decided))
         details.update({"snapshot_id": snapshot.snapshot_id, "file": target.name})
     emit(str(target))
 

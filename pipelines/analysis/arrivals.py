@@ -1,6 +1,8 @@
-"""Two more health checks: whether units still arrive, and whether the variants were alike before exposure."""
+"""More health checks: whether data are fresh, units still arrive, and the variants were alike before exposure."""
 
 from __future__ import annotations
+
+from datetime import datetime, timedelta
 
 import numpy as np
 from scipy import special
@@ -14,9 +16,23 @@ from stats.means import welch
 
 IMBALANCE_LIMIT = 0.001
 """As for the sample ratio: chance alone does this once in a thousand looks, whatever the number of comparisons."""
+STALE_HOURS = 36.0
+"""Older data are missing a day, whenever in the day they are loaded."""
 FELL_TO = 0.1
 """Share of the usual arrivals below which they are said to have stopped; weekends stay above it."""
 FEWEST_DAYS = 3
+
+
+def freshness_check(experiment: Experiment, found: ExperimentMoments, *, now: datetime) -> HealthCheck | None:
+    """Whether the newest exposure or event is recent; None where there is none at all, which another check says."""
+    moments = [each for each in (found.exposed.latest, found.latest) if each is not None]
+    if not moments:
+        return None
+    hours = (now - max(moments)) / timedelta(hours=1)
+    words = f"The newest data of {experiment.name} are {number(max(hours, 0.0), places=0)} hours old."
+    if hours > STALE_HOURS:
+        return _check("data_stale", "warn", f"{words} Load what came since, then analyse again.", statistic=hours)
+    return _check("data_stale", "pass", words, statistic=hours)
 
 
 def arrivals_check(experiment: Experiment, found: ExperimentMoments) -> HealthCheck | None:

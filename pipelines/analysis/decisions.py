@@ -16,6 +16,9 @@ from stats.verdicts import Decision, Verdict
 
 _GOOD_GUARDRAIL = (Verdict.SAFE, Verdict.SLIGHTLY_WORSE_WITHIN_TOLERANCE)
 
+MOST_REASONS = 4
+"""Sentences that somebody reads; the others stand in the scorecard."""
+
 
 def withheld_reason(
     experiment: Experiment, health: Sequence[HealthCheck], *, now: datetime, sequential: bool = False
@@ -189,11 +192,21 @@ def _reasons(
     if overall is Decision.KEEP_RUNNING and (fixed or phase == "planned"):
         return (waiting_reason(phase, experiment.end, sequential=not fixed), *warnings)
     several = len(experiment.treatments) > 1
-    sentences = [
-        f"{f'{comparison.treatment}, ' if several else ''}{metric.label}: {comparison.reason}"
+    found = [
+        (comparison.verdict, f"{f'{comparison.treatment}, ' if several else ''}{metric.label}: {comparison.reason}")
         for variant in experiment.treatments
         for metric in metrics
         for comparison in metric.comparisons
         if comparison.treatment == variant.name and (metric.role != "secondary" or _took_back(comparison))
     ]
-    return (*sentences, *warnings)
+    return _at_most([*found, *((None, warning) for warning in warnings)])
+
+
+def _at_most(found: Sequence[tuple[str | None, str]]) -> tuple[str, ...]:
+    """All sentences, or of many those that weigh most, harm before benefit, and where the others stand."""
+    if len(found) <= MOST_REASONS:
+        return tuple(sentence for _, sentence in found)
+    weight = {Verdict.HARMED: 0, Verdict.WORSE: 0, Verdict.BETTER: 1}
+    ordered = sorted(found, key=lambda each: 2 if each[0] is None else weight.get(Verdict(each[0]), 2))
+    shown = [sentence for _, sentence in ordered[: MOST_REASONS - 1]]
+    return (*shown, f"{len(found) - len(shown)} more stand in the scorecard and under health.")

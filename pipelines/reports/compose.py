@@ -12,6 +12,7 @@ from pipelines.formatting import in_one_line
 from pipelines.reports import presentation as shown
 from pipelines.reports.render import URGENCY, environment, render_digest
 from pipelines.reports.rendered import RenderedReport
+from pipelines.store.human_decisions import HumanDecision
 from pipelines.store.snapshot import Snapshot
 from stats.verdicts import Decision
 
@@ -31,6 +32,8 @@ class Item:
         The decision in words.
     result
         The decision's metric: its change and interval, or why there is none.
+    decided
+        What people decided, in a sentence; empty where they did not.
     changes
         What is different from the report before.
     url
@@ -40,6 +43,7 @@ class Item:
     snapshot: Snapshot
     decision: shown.Word
     result: str
+    decided: str
     changes: tuple[str, ...]
     url: str
 
@@ -54,6 +58,7 @@ def compose(
     slot: datetime | None = None,
     rendered_at: datetime,
     public_url: str | None = None,
+    decided: Mapping[str, HumanDecision] | None = None,
 ) -> RenderedReport:
     """One report over one or several experiments, in every form.
 
@@ -71,12 +76,23 @@ def compose(
         The present moment (aware).
     public_url
         Where browsers reach the dashboard.
+    decided
+        What people decided, by experiment.
     """
     known = before or {}
     ordered = sorted(snapshots, key=lambda each: (URGENCY.index(Decision(each.decision.decision)), each.experiment))
-    items = [_item(snapshot, known.get(snapshot.experiment), public_url) for snapshot in ordered]
+    people = decided or {}
+    items = [_item(each, known.get(each.experiment), people.get(each.experiment), public_url) for each in ordered]
     subject = _subject(title, items)
-    page = render_digest(title, ordered, description=description, missing=missing, slot=slot, rendered_at=rendered_at)
+    page = render_digest(
+        title,
+        ordered,
+        description=description,
+        missing=missing,
+        slot=slot,
+        rendered_at=rendered_at,
+        decided=people,
+    )
     values = {"subject": subject, "title": title, "items": items, "missing": missing, "slot": slot}
     mail = environment().get_template("mail.html").render(**values, description=description, rendered_at=rendered_at)
     return RenderedReport(
@@ -112,15 +128,21 @@ def facts(report: RenderedReport, snapshots: Sequence[Snapshot], *, name: str, s
     }
 
 
-def _item(snapshot: Snapshot, before: Snapshot | None, public_url: str | None) -> Item:
+def _item(snapshot: Snapshot, before: Snapshot | None, decided: HumanDecision | None, public_url: str | None) -> Item:
     url = f"{public_url.rstrip('/')}/experiment?experiment={quote(snapshot.experiment)}" if public_url else ""
     return Item(
         snapshot=snapshot,
         decision=shown.decision_word(snapshot.decision.decision),
         result=_result(snapshot),
+        decided="" if decided is None else _decided(decided),
         changes=tuple(_changes(snapshot, before)),
         url=url,
     )
+
+
+def _decided(decided: HumanDecision) -> str:
+    word = shown.decision_word(decided.decision).label
+    return f"Decided by {decided.actor.partition(':')[2]} on {shown.time(decided.at)}: {word}. {decided.reason}"
 
 
 def _result(snapshot: Snapshot) -> str:
@@ -177,7 +199,7 @@ def _text(subject: str, items: Sequence[Item], missing: Sequence[str]) -> str:
             f"  {in_one_line(snapshot.decision.headline)}",
         ]
         parts += [f"  - {in_one_line(reason)}" for reason in snapshot.decision.reasons]
-        parts += [f"  {in_one_line(item.result)}"]
+        parts += [f"  {in_one_line(line)}" for line in (item.decided, item.result) if line]
         parts += [f"  {in_one_line(change)}" for change in item.changes]
         parts += [f"  Data until {shown.time(snapshot.data_until)}; snapshot {snapshot.snapshot_id}"]
         parts += [f"  {item.url}"] if item.url else []
@@ -197,6 +219,7 @@ def _markdown(title: str, items: Sequence[Item], missing: Sequence[str]) -> str:
             "",
         ]
         parts += [f"- {markdown_text(reason)}" for reason in snapshot.decision.reasons]
+        parts += [f"- {markdown_text(item.decided)}"] if item.decided else []
         parts += [f"- **{markdown_text(item.result)}**", *(f"- {markdown_text(change)}" for change in item.changes)]
         parts += [f"- Data until {shown.time(snapshot.data_until)}; snapshot `{snapshot.snapshot_id}`"]
         parts += [f"- <{item.url}>"] if item.url else []

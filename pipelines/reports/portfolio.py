@@ -19,13 +19,14 @@ from stats.moments import Moments
 from stats.projection import Total, corrected_for_selection, effective_days, total
 from stats.proportion_intervals import clopper_pearson
 from stats.status import Status
-from stats.verdicts import Decision
+from stats.verdicts import Decision, Verdict
 
 QUARTER_DAYS = 91.0
 HALF_LIFE = 180.0
 GOALS = ("growth", "revenue", "churn", "cost")
 ADDS_UP = ("proportion", "mean", "count", "distinct", "retention", "funnel")
 """Kinds whose difference per unit, times units, is an amount; a ratio, a quantile or a time is none."""
+HARM = (Verdict.WORSE, Verdict.HARMED)
 ENDED = (Decision.SHIP, Decision.ROLL_BACK, Decision.INCONCLUSIVE)
 
 
@@ -118,8 +119,9 @@ def _impact(
     found: dict[str, Any] = dict.fromkeys(
         ("difference", "low", "high", "corrected", "measured", "projected", "units_per_day")
     )
-    if not note and comparison is not None:
-        found, note = _numbers(snapshot, result, comparison, half_life, confidence)
+    if not note and comparison is not None and comparison.difference is not None and comparison.se:
+        effect = Effect.of([comparison.difference], [comparison.se])
+        found, note = _numbers(snapshot, result, comparison, effect, half_life, confidence)
     return Impact(
         experiment=snapshot.experiment,
         title=snapshot.title,
@@ -130,6 +132,7 @@ def _impact(
         better=result.better,
         outcome=outcome[0],
         decided_by=outcome[1],
+        harmed=comparison is not None and comparison.verdict in HARM,
         quarter=f"{snapshot.end.year} Q{(snapshot.end.month + 2) // 3}",
         note=note,
         **found,
@@ -158,13 +161,17 @@ def _why_none(snapshot: Snapshot, result: MetricResult, comparison: Comparison |
 
 
 def _numbers(
-    snapshot: Snapshot, result: MetricResult, comparison: Comparison, half_life: float, confidence: float
+    snapshot: Snapshot,
+    result: MetricResult,
+    comparison: Comparison,
+    effect: Effect,
+    half_life: float,
+    confidence: float,
 ) -> tuple[dict[str, Any], str]:
-    assert comparison.difference is not None and comparison.se is not None  # noqa: S101, PT018 - asked before
-    effect = Effect.of([comparison.difference], [comparison.se])
+    difference, se = float(effect.value[0]), float(effect.se[0])
     low, high = comparison.low, comparison.high
     # The threshold that was in force: half of the interval that decided, in standard errors.
-    ends = [abs(end - comparison.difference) / comparison.se for end in (low, high) if end is not None]
+    ends = [abs(end - difference) / se for end in (low, high) if end is not None]
     corrected = corrected_for_selection(effect, min(ends)) if ends and min(ends) > 0 else effect
     treated = next(arm.n for arm in result.arms if arm.variant == comparison.treatment)
     until = min(snapshot.end, snapshot.analysed_at)
@@ -173,7 +180,7 @@ def _numbers(
     units = per_day * effective_days(QUARTER_DAYS, half_life)
     enough = days >= 1.0
     found = {
-        "difference": comparison.difference,
+        "difference": difference,
         "low": low,
         "high": high,
         "corrected": float(corrected.value[0]),
@@ -193,8 +200,9 @@ def _totals(impacts: Sequence[Impact], snapshots: Sequence[Snapshot], confidence
     for (quarter, goal, metric), members in sorted(
         groups.items(), key=lambda item: (item[0][0], GOALS.index(item[0][1]), item[0][2])
     ):
-        shipped = [each for each in members if each.outcome == "shipped" and each.projected is not None]
-        rolled = [each for each in members if each.outcome == "rolled_back" and each.projected is not None]
+        known = [each for each in members if each.projected is not None and each.projected.status == Status.OK]
+        shipped = [each for each in known if each.outcome == "shipped"]
+        rolled = [each for each in known if each.outcome == "rolled_back" and each.harmed]
         if not shipped and not rolled:
             continue
         spans = [dates[each.experiment] for each in shipped]
@@ -218,7 +226,7 @@ def _totals(impacts: Sequence[Impact], snapshots: Sequence[Snapshot], confidence
 
 def _sum(impacts: Sequence[Impact], sign: float, confidence: float) -> Total | None:
     """The sum of projections that have a number each."""
-    parts = [each.projected for each in impacts if each.projected is not None and each.projected.status == Status.OK]
+    parts = [each.projected for each in impacts if each.projected is not None]
     if not parts:
         return None
     value = sign * sum(part.value for part in parts)

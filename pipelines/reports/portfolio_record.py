@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
 
 from stats.projection import Total
 from stats.status import Status
@@ -26,6 +25,8 @@ class Impact:
         `shipped`, `rolled_back`, `running` or `ended` (without a change).
     decided_by
         Who decided: a person's name as the audit log has it, or `computed`.
+    harmed
+        Whether the metric was found worse, or the guardrail harmed.
     quarter
         Of its end, for example `2026 Q1`.
     difference, low, high
@@ -51,6 +52,7 @@ class Impact:
     better: str
     outcome: str
     decided_by: str
+    harmed: bool
     quarter: str
     difference: float | None
     low: float | None
@@ -73,7 +75,7 @@ class GoalTotal:
     quarter
         Which experiments: those that ended in it.
     shipped, avoided
-        Projected amounts per quarter of what was shipped, and of the harm of what was rolled back, which did not come.
+        Projected amounts per quarter of what was shipped, and of harm that was found and rolled back, so did not come.
     experiments
         How many were shipped and rolled back with a number.
     overlapping
@@ -150,12 +152,12 @@ class Portfolio:
     half_life: float
     confidence: float
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """The same as plain JSON."""
-        return _plain(asdict(self))  # type: ignore[no-any-return]  # a dict stays one
+        return {name: _plain(value) for name, value in asdict(self).items()}
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON
+def _plain(value: object) -> object:
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -21,6 +21,7 @@ from pipelines.reports.intervals import axis_svg, interval_svg, shared_axis
 from pipelines.reports.method import method_notes
 from pipelines.reports.scorecard import ScorecardRow, effects_withheld, scorecard
 from pipelines.reports.timeline import timelines
+from pipelines.store.human_decisions import HumanDecision
 from pipelines.store.snapshot import Comparison, MetricResult, Snapshot
 from stats.verdicts import Decision
 
@@ -52,7 +53,7 @@ class Evidence:
     comparison: Comparison
 
 
-def render_html(snapshot: Snapshot, *, rendered_at: datetime) -> str:
+def render_html(snapshot: Snapshot, *, rendered_at: datetime, decided: HumanDecision | None = None) -> str:
     """The report of one experiment.
 
     Parameters
@@ -61,6 +62,8 @@ def render_html(snapshot: Snapshot, *, rendered_at: datetime) -> str:
         The look to show; every number in the report is one of its numbers.
     rendered_at
         The present moment (aware); shown in the footer.
+    decided
+        What people decided, if they did.
 
     Returns
     -------
@@ -75,7 +78,7 @@ def render_html(snapshot: Snapshot, *, rendered_at: datetime) -> str:
         .render(
             title=f"{word.label}: {snapshot.title}",
             heading=None,
-            sections=[_section(snapshot, level=1)],
+            sections=[_section(snapshot, decided, level=1)],
             missing=(),
             rendered_at=rendered_at,
             slot=None,
@@ -91,6 +94,7 @@ def render_digest(
     missing: Sequence[str] = (),
     slot: datetime | None = None,
     rendered_at: datetime,
+    decided: Mapping[str, HumanDecision] | None = None,
 ) -> str:
     """One report over several experiments: a list of decisions, the urgent ones first, then each in full.
 
@@ -106,7 +110,10 @@ def render_digest(
         The moment the report was due, in the schedule's own time zone.
     rendered_at
         The present moment (aware).
+    decided
+        What people decided, by experiment.
     """
+    known = decided or {}
     ordered = sorted(snapshots, key=lambda each: (URGENCY.index(Decision(each.decision.decision)), each.experiment))
     return (
         environment()
@@ -115,7 +122,7 @@ def render_digest(
             title=title,
             heading=title,
             description=description,
-            sections=[_section(snapshot, level=2) for snapshot in ordered],
+            sections=[_section(snapshot, known.get(snapshot.experiment), level=2) for snapshot in ordered],
             missing=missing,
             rendered_at=rendered_at,
             slot=slot,
@@ -123,7 +130,7 @@ def render_digest(
     )
 
 
-def _section(snapshot: Snapshot, *, level: int) -> dict[str, Any]:
+def _section(snapshot: Snapshot, decided: HumanDecision | None, *, level: int) -> dict[str, Any]:
     rows = scorecard(snapshot)
     axis = shared_axis(rows)
     pairs = [(metric, comparison) for metric in snapshot.metrics for comparison in metric.comparisons]
@@ -135,6 +142,7 @@ def _section(snapshot: Snapshot, *, level: int) -> dict[str, Any]:
     return {
         "snapshot": snapshot,
         "level": level,
+        "decided": decided,
         "decision": wording.decision_word(snapshot.decision.decision),
         "phase": wording.phase_word(snapshot.phase),
         "groups": groups,

@@ -73,7 +73,7 @@ VERDICTS: Final[dict[Verdict, Word]] = {
         Tone.NEUTRAL,
         "≈",
         "compress",
-        "An improvement, but every plausible value is below the minimum effect of the plan.",
+        "Every plausible value of the effect is smaller than the minimum effect of the plan.",
     ),
     Verdict.SAFE: _word(
         "Safe", Tone.GOOD, "✓", "verified_user", "No plausible value of the effect is worse than the tolerated margin."

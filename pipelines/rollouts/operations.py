@@ -1,4 +1,7 @@
-"""The product owner's overview: what is live, what is stuck, and how well delivery works; from logs and snapshots."""
+"""The product owner's overview: what is live, what is stuck, and how well delivery works; from logs and snapshots.
+
+It lies here and not beside `pipelines.reports.portfolio` because reports do not import rollouts.
+"""
 
 from __future__ import annotations
 
@@ -217,7 +220,8 @@ def _unhealthy(snapshots: Sequence[Snapshot], now: datetime) -> list[Unhealthy]:
             for check in each.health
             if check.state != "pass"
         ]
-        if each.data_until is not None and now - each.data_until > STALE_DATA:
+        told_already = any(check.name == "data_stale" and check.state != "pass" for check in each.health)
+        if not told_already and each.data_until is not None and now - each.data_until > STALE_DATA:
             hours = (now - each.data_until) / HOUR
             told = f"The newest data in the last look are {hours:,.0f} hours old: load new data, then analyse."
             rows.append(Unhealthy(**about, check="data_stale", blocks=False, message=told))

@@ -22,6 +22,7 @@ from pipelines.reports.rendered import RenderedReport
 from pipelines.schedule.sending import encoded
 from pipelines.schedule.slots import slots_before
 from pipelines.store.database import StateError
+from pipelines.store.human_decisions import latest_human_decisions
 from pipelines.store.outgoing import Message, message_id
 from pipelines.store.snapshot import Snapshot
 from pipelines.store.state import State
@@ -243,6 +244,7 @@ def _rendered(
         slot=slot.astimezone(ZoneInfo(schedule.timezone)),
         rendered_at=now,
         public_url=url,
+        decided=latest_human_decisions(state.path),
     )
     return report, shown
 

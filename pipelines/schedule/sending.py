@@ -23,7 +23,7 @@ from importlib import import_module
 from typing import Any
 
 from pipelines.access.confidential import Secret, SecretError, black_out, read_secret
-from pipelines.access.mail_server import PASSWORD, MailServer
+from pipelines.access.mail_server import SIGN_IN_VARIABLE, MailServer
 from pipelines.access.roles import Action, Actor
 from pipelines.config import Settings, Workspace
 from pipelines.errors import PipelineError
@@ -172,7 +172,7 @@ def channel_secrets() -> list[Secret]:
 def _passwords() -> list[Secret]:
     """What a server's answer must not repeat to us, plain or as it goes over the wire."""
     try:
-        found = read_secret(PASSWORD)
+        found = read_secret(SIGN_IN_VARIABLE)
     except SecretError:  # then it was not sent either
         return []
     plain = [] if found is None else [found.reveal()]

@@ -136,5 +136,4 @@ def latest_human_decisions(path: Path) -> dict[str, HumanDecision]:
 
 
 def _decision(row: sqlite3.Row) -> HumanDecision:
-    values = {name: row[name] for name in row.keys()}  # noqa: SIM118 - a row of SQLite is no mapping
-    return HumanDecision(**{**values, "at": to_time(row["at"])})
+    return HumanDecision(**{**dict(row), "at": to_time(row["at"])})

@@ -49,6 +49,10 @@ def test_a_decision_needs_a_choice_and_a_reason_and_then_stands_on_page_list_and
     told = CliRunner().invoke(cli, ["--workspace", str(root), "results", "broken_split"])
     assert "Decided by" in told.stdout
     assert "Roll back" in told.stdout
+    report = CliRunner().invoke(cli, ["--workspace", str(root), "report", "render", "broken_split"])
+    page_of_report = Path(report.stdout.strip()).read_text(encoding="utf-8")
+    assert 'data-decided="roll_back"' in page_of_report
+    assert "<img" not in page_of_report
     audit = CliRunner().invoke(cli, ["--workspace", str(root), "audit", "list", "broken_split"])
     assert "override_decision" in audit.stdout
 

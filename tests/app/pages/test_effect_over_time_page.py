@@ -51,3 +51,16 @@ def test_the_specification_holds_the_numbers_of_the_snapshot(made: dict[str, Sna
     rows = made_of["datasets"][line["data"]["name"]]
     assert [row["estimate"] for row in rows] == [1.0] * 4
     assert (band["mark"]["type"], line["mark"]["type"]) == ("area", "line")
+
+
+def test_a_blocked_page_hides_verdicts_and_not_what_was_changed(
+    open_page: Any, shown: Any, write: Any, made: dict[str, Snapshot]
+) -> None:
+    blocked = next(each for each in made.values() if each.blocked)
+    warning = replace(blocked.health[0], name="values", state="warn", blocks=False, message="Seven have no value.")
+    look = replace(with_series(blocked), health=(*blocked.health, warning))
+    text = shown(open_page(write(look), "experiment"))
+    assert 'data-blocked="true"' in text
+    assert "plan.alpha: planned 0.05, now 0.1" in text
+    assert "Seven have no value." in text
+    assert 'aria-label="Decision"' not in text

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pipelines.analysis.arrivals import arrivals_check, imbalance_check
+from pipelines.analysis.arrivals import arrivals_check, freshness_check, imbalance_check
 from stats.moments import Moments
 
 HOUR = timedelta(hours=1)
@@ -71,3 +71,20 @@ def test_false_alarms_of_imbalance_are_as_rare_as_they_say(lab):
 
 def test_without_covariates_there_is_nothing_to_compare(lab):
     assert imbalance_check(lab.experiment(), arriving([1])) is None
+
+
+@pytest.mark.parametrize(("hours", "state"), [(0, "pass"), (36, "pass"), (36.1, "warn")])
+def test_data_are_stale_after_a_day_and_a_half(lab, hours, state):
+    newest = lab.START + 3 * 24 * HOUR
+    found = SimpleNamespace(exposed=SimpleNamespace(latest=newest - HOUR), latest=newest)
+    check = freshness_check(lab.experiment(), found, now=newest + hours * HOUR)
+    assert (check.name, check.state) == ("data_stale", state)
+
+
+def test_without_any_data_nothing_is_stale(lab):
+    assert (
+        freshness_check(
+            lab.experiment(), SimpleNamespace(exposed=SimpleNamespace(latest=None), latest=None), now=lab.END
+        )
+        is None
+    )

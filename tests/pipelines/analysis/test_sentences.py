@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.analysis.comparisons import Question, metric_result
+from pipelines.analysis.decisions import _at_most
 from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.metrics import MeanMetric, ProportionMetric
 from stats.moments import Moments
@@ -113,3 +114,16 @@ def check(metric, pair, question, better):
     # What is shown is the stored interval, rounded.
     assert shown == pytest.approx([comparison.lift_low, comparison.lift_high], rel=0.01, abs=0.006)
     return comparison
+
+
+def test_of_many_reasons_four_are_shown_harm_first_and_the_others_are_counted():
+    found = [
+        ("no_clear_change", "a"),
+        ("better", "b"),
+        (None, "warning"),
+        ("worse", "c"),
+        ("harmed", "d"),
+        ("safe", "e"),
+    ]
+    assert _at_most(found) == ("c", "d", "b", "3 more stand in the scorecard and under health.")
+    assert _at_most(found[:4]) == ("a", "b", "warning", "c")

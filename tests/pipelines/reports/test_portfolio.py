@@ -83,15 +83,23 @@ def test_a_shipped_experiment_is_projected_from_its_own_traffic(snapshot: Snapsh
     json.dumps(found.as_dict(), allow_nan=False)
 
 
-def test_the_harm_of_what_was_rolled_back_is_a_loss_avoided(snapshot: Snapshot) -> None:
-    metric = snapshot.metrics[0].metric
-    shipped = portfolio([snapshot], goal(metric), decided(snapshot, "ship")).totals[0].shipped
-    avoided = portfolio([snapshot], goal(metric), decided(snapshot, "roll_back")).totals[0].avoided
+def test_harm_that_was_found_and_rolled_back_is_a_loss_avoided(snapshot: Snapshot) -> None:
+    result = snapshot.metrics[0]
+    comparison = replace(result.comparisons[0], verdict="worse")
+    harmful = replace(snapshot, metrics=(replace(result, comparisons=(comparison,)),))
+    shipped = portfolio([harmful], goal(result.metric), decided(harmful, "ship")).totals[0].shipped
+    avoided = portfolio([harmful], goal(result.metric), decided(harmful, "roll_back")).totals[0].avoided
     assert shipped is not None
     assert avoided is not None
     assert (avoided.value, avoided.low, avoided.high) == pytest.approx(
         (-shipped.value, -shipped.high, -shipped.low), rel=1e-12, abs=0
     )
+
+
+def test_what_was_rolled_back_for_another_reason_avoided_no_loss_here(snapshot: Snapshot) -> None:
+    result = snapshot.metrics[0]
+    assert result.comparisons[0].verdict not in ("worse", "harmed")
+    assert portfolio([snapshot], goal(result.metric), decided(snapshot, "roll_back")).totals == ()
 
 
 def test_independent_experiments_add_up_and_overlaps_are_told(snapshot: Snapshot) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import http.server
 import json
-import socket
 import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -20,8 +18,8 @@ from typing import Any
 
 import pytest
 import trustme
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult, Envelope
+from aiosmtpd.smtp import AuthResult
+from mailboxes import Mailbox, smtp
 
 from pipelines.access.actors import local_actor
 from pipelines.access.confidential import Secret
@@ -43,41 +41,6 @@ experiments = ["new_checkout"]
 kind = "mail"
 to = ["pm@example.org", "po@example.org"]
 """
-
-
-class Mailbox:
-    """A server's handler: keeps what it took, and answers what it is told to."""
-
-    def __init__(self) -> None:
-        self.taken: list[EmailMessage] = []
-        self.recipients: list[str] = []
-        self.answers: list[str] = []
-        self.lock = threading.Lock()
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
-        with self.lock:
-            answer = self.answers.pop(0) if self.answers else "250 OK"
-            if answer.startswith("250"):
-                content = envelope.content
-                assert isinstance(content, bytes)
-                found = message_from_bytes(content, policy=modern)
-                assert isinstance(found, EmailMessage)
-                self.taken.append(found)
-                self.recipients += envelope.rcpt_tos
-        return answer
-
-
-@contextmanager
-def smtp(handler: Mailbox, **options: Any) -> Iterator[int]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    controller = Controller(handler, hostname="127.0.0.1", port=port, **options)
-    controller.start()
-    try:
-        yield port
-    finally:
-        controller.stop()
 
 
 @pytest.fixture

@@ -9,19 +9,16 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from email import message_from_bytes
-from email.message import EmailMessage
-from email.policy import default as modern
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
 import pytest
 import trustme
 from aiosmtpd.controller import Controller
+from mailboxes import Mailbox, smtp
 
 from pipelines.access.actors import local_actor
 from pipelines.access.confidential import black_out
@@ -40,45 +37,6 @@ PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 NOW = datetime(2025, 11, 19, 12, tzinfo=UTC)
-
-
-class Mailbox:
-    """A server's handler: keeps what it takes; refuses with `answer` where there is one."""
-
-    def __init__(self, answer: str = "") -> None:
-        self.answer = answer
-        self.taken: list[EmailMessage] = []
-        self.recipients: list[str] = []
-        self.greylisted: dict[str, int] = {}
-
-    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, *_: Any) -> str:  # noqa: N802
-        if self.greylisted.get(address, 0):
-            self.greylisted[address] -= 1
-            return "451 greylisted, come back later"
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
-        if self.answer:
-            return self.answer
-        found = message_from_bytes(envelope.content, policy=modern)
-        assert isinstance(found, EmailMessage)
-        self.taken.append(found)
-        self.recipients += envelope.rcpt_tos
-        return "250 OK"
-
-
-@contextmanager
-def smtp(box: Mailbox, **options: Any) -> Iterator[int]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    controller = Controller(box, hostname="127.0.0.1", port=port, **options)
-    controller.start()
-    try:
-        yield port
-    finally:
-        controller.stop()
 
 
 @pytest.fixture
