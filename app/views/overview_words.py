@@ -73,10 +73,9 @@ def change(impact: Impact) -> str:
     """A change per unit with its range."""
     if impact.difference is None:
         return "–"
-    kind = "proportion" if not impact.unit_label and abs(impact.difference) < 1 else "mean"
 
     def words(value: float | None) -> str:
-        return formatting.difference(value, kind=kind, unit_label=impact.unit_label)
+        return formatting.difference(value, kind=impact.kind, unit_label=impact.unit_label)
 
     ends = formatting.interval(impact.low, impact.high, lower=words(impact.low), upper=words(impact.high))
     return f"{words(impact.difference)} ({ends})"

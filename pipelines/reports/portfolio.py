@@ -127,6 +127,7 @@ def _impact(
         title=snapshot.title,
         metric=result.metric,
         label=result.label,
+        kind=result.kind,
         unit_label=result.unit_label,
         goal=metric.goal or "",
         better=result.better,

@@ -17,7 +17,7 @@ class Impact:
 
     Attributes
     ----------
-    experiment, title, metric, label, unit_label, goal
+    experiment, title, metric, label, kind, unit_label, goal
         What it is about.
     better
         Which direction of the metric is good.
@@ -47,6 +47,7 @@ class Impact:
     title: str
     metric: str
     label: str
+    kind: str
     unit_label: str
     goal: str
     better: str

@@ -90,3 +90,12 @@ def test_names_that_mean_harm_are_shown_as_they_are(made: dict, write: Write, op
         page = shown(open_page(root, name))
         assert html.escape(HOSTILE) in page
         assert "<img" not in page
+
+
+def test_a_small_change_of_a_count_is_no_percentage(made: dict, write: Write, open_page: Open, shown: Shown):
+    one = made["ship"]
+    counts = tuple(replace(each, kind="count") if each.metric == "orders" else each for each in one.metrics)
+    page = shown(open_page(with_goal(write(replace(one, metrics=counts))), "manager"))
+    cell = re.search(r'data-label="Change per unit"[^>]*>([^<]*)<', page).group(1)
+    assert "+0.0140" in cell
+    assert "pp" not in cell
