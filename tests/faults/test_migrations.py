@@ -105,6 +105,7 @@ def test_an_old_state_is_copied_first_and_then_holds_the_same_rows(workspace: Wo
     assert verify_audit(path).problems == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["warehouse", "state"])
 @pytest.mark.parametrize("torn", [False, True], ids=["before the call", "after half of it"])
 def test_a_migration_killed_at_any_call_leaves_the_old_or_the_new_and_goes_on(

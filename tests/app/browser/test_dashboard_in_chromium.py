@@ -161,8 +161,15 @@ def test_an_error_stands_below_its_field(visit: Callable[..., Any]) -> None:
     assert 0 < message["y"] - (below["y"] + below["height"]) < 80
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize(
+    ("scheme", "width"),
+    [
+        ("light", 1440),
+        ("dark", 390),
+        pytest.param("dark", 1440, marks=pytest.mark.slow),
+        pytest.param("light", 390, marks=pytest.mark.slow),
+    ],
+)
 def test_every_page_fits_and_can_be_read(visit: Callable[..., Any], scheme: str, width: int) -> None:
     look_at(visit(scheme=scheme, width=width), PAGES, scheme)
 

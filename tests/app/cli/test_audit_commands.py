@@ -55,7 +55,7 @@ def test_an_intact_log_prints_its_head_which_can_be_handed_back(rampwise, team, 
     with closing(open_database(state)) as connection, changing(connection, state) as record:
         record(local_actor(), Action.PUBLISH_FLAGS, "checkout")
     assert rampwise("-w", team, "audit", "verify", "--head", head).exit_code == 0
-    other = head.replace(head[-1], "0" if head[-1] != "0" else "1")
+    other = head[:-1] + ("0" if head[-1] != "0" else "1")
     assert rampwise("-w", team, "audit", "verify", "--head", other).exit_code == 1
     assert rampwise("-w", team, "audit", "verify", "--head", "nonsense").exit_code == 2
 

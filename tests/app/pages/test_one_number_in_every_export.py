@@ -27,6 +27,7 @@ from pipelines.reports.spreadsheet import SNAPSHOT_COLUMNS
 from pipelines.store.snapshot import to_json
 from pipelines.store.state import State
 
+pytestmark = pytest.mark.slow  # it builds the demo and runs a notebook of every experiment
 NUMBERS = ("difference", "low", "high", "lift", "lift_low", "lift_high", "p_value")
 EXPERIMENTS = ("free_shipping", "one_page_checkout", "obd_all", "basket_reminder", "photo_zoom", "mandatory_account")
 HOSTILE = "<img src=x onerror=alert(1)>'''\"\"\"\n\\N{x}\n# [x](javascript:alert(1)) {{7*7}} ${IFS}`id` =1+1"

@@ -151,12 +151,12 @@ STEPS = st.lists(
 
 
 QUICK = settings(
-    max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate]
+    max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate]
 )
 
 
 @pytest.mark.slow
-@settings(QUICK, max_examples=80)
+@settings(QUICK, max_examples=50)
 @given(steps=STEPS, seed=st.integers(0, 1000), immature=st.sampled_from(["exclude", "include"]))
 def test_whatever_arrives_at_length(lab, tmp_path_factory, steps, seed, immature):
     whatever_arrives(lab, tmp_path_factory.mktemp("world"), steps, seed, immature)
