@@ -19,6 +19,8 @@ def scorecard_text(snapshot: Snapshot, *, decided: HumanDecision | None = None) 
         f"{snapshot.title} ({snapshot.experiment})",
         f"{word.text}: {snapshot.decision.headline}",
         *(f"  - {reason}" for reason in snapshot.decision.reasons),
+        f"Rule: {shown.rule_text(snapshot)}",
+        f"What would change it: {' '.join(shown.would_change(snapshot))}",
         *([] if decided is None else [_decided(decided)]),
         "",
         f"{phase.text}, {shown.period(snapshot.start, snapshot.end)}",

@@ -13,16 +13,19 @@ from markupsafe import Markup
 from streamlit.navigation.page import Page
 
 from app.views.deciding import show_decided, show_form
+from app.views.drilldown import show_metric
 from app.views.experiments import by_urgency, never_analysed
 from app.views.panel import panel
 from app.views.snapshots import Looks, load_looks
 from app.views.timeline import show_timelines
 from pipelines.config import Workspace
 from pipelines.reports import presentation
+from pipelines.reports.drilldown import baseline_table
 from pipelines.reports.method import method_notes
 from pipelines.reports.notebook import snapshot_notebook
 from pipelines.reports.parquet import snapshot_parquet
 from pipelines.reports.spreadsheet import snapshot_csv
+from pipelines.store.human_decisions import latest_human_decisions
 from pipelines.store.snapshot import Comparison, Snapshot, to_json
 
 FILE_NAME_LENGTH = 60
@@ -63,11 +66,18 @@ def show(*, all_experiments: Page) -> None:
         key=f"choose_{name}",
         label_visibility="collapsed",
     )
+    if chosen != name:
+        st.query_params.from_dict({"experiment": chosen})  # metric and baseline are those of the other experiment
+        st.rerun()
     if st.query_params.get("experiment") != chosen:
         st.query_params["experiment"] = chosen
-    if chosen != name:
-        st.rerun()
-    show_snapshot(looks.workspace, looks.snapshots[name])
+    snapshot, metric = looks.snapshots[name], st.query_params.get("metric")
+    if metric is None:
+        show_snapshot(looks.workspace, snapshot)
+    else:
+        st.set_page_config(page_title=f"{snapshot.title} · rampwise")
+        decided = latest_human_decisions(looks.workspace.state_path)
+        show_metric(snapshot, metric, decided=decided.get(name))
 
 
 def show_snapshot(workspace: Workspace, snapshot: Snapshot) -> None:
@@ -91,7 +101,7 @@ def show_snapshot(workspace: Workspace, snapshot: Snapshot) -> None:
     )
     show_decided(workspace, snapshot)
     show_form(workspace, snapshot)
-    panel(
+    opened = panel(
         "scorecard.html",
         key="scorecard",
         s=snapshot,
@@ -101,6 +111,10 @@ def show_snapshot(workspace: Workspace, snapshot: Snapshot) -> None:
         all_withheld=all(row.withheld for row in rows),
         notes=notes[:2],
     )
+    if opened is not None:
+        st.query_params["metric"] = opened
+        st.rerun()
+    _show_baseline(snapshot)
     show_timelines(snapshot)
     tables = presentation.breakdowns(snapshot)
     if tables:
@@ -115,6 +129,28 @@ def show_snapshot(workspace: Workspace, snapshot: Snapshot) -> None:
         for query in snapshot.method.queries if snapshot.method else ():
             st.caption(f"SQL: {query.name}")
             st.code(query.sql, language="sql")
+
+
+def _show_baseline(snapshot: Snapshot) -> None:
+    """Where there are several treatments: any variant as the one the others are compared with."""
+    names = [arm.variant for arm in snapshot.arms]
+    if not any(metric.baselines for metric in snapshot.metrics):
+        return
+    asked = st.query_params.get("baseline")
+    chosen = st.segmented_control(
+        "Compare with",
+        names,
+        default=asked if asked in names else snapshot.control,
+        key=f"baseline_{snapshot.experiment}",
+        required=True,
+    )
+    if chosen == snapshot.control:
+        st.query_params.pop("baseline", None)
+        return
+    st.query_params["baseline"] = chosen
+    table = baseline_table(snapshot, chosen)
+    if table is not None:
+        panel("breakdowns.html", key=f"baseline_{chosen}", tables=(table,))
 
 
 def _show_downloads(snapshot: Snapshot) -> None:

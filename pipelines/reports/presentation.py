@@ -19,7 +19,8 @@ from pipelines.formatting import (
     signed_percent,
     time,
 )
-from pipelines.reports.breakdowns import Table, breakdowns
+from pipelines.reports.breakdowns import breakdowns
+from pipelines.reports.explaining import rule_text, would_change
 from pipelines.reports.intervals import Axis, axis_svg, interval_svg, interval_title, shared_axis
 from pipelines.reports.planned import (
     deviation_text,
@@ -33,6 +34,7 @@ from pipelines.reports.planned import (
 )
 from pipelines.reports.provenance import method_facts
 from pipelines.reports.scorecard import ScorecardRow, effects_withheld, scorecard, shown_at
+from pipelines.reports.tables import Table
 from pipelines.reports.wording import (
     EXCLUSIONS,
     HEALTH_CHECKS,
@@ -83,6 +85,7 @@ __all__ = [
     "plan_facts",
     "plan_words",
     "progress_text",
+    "rule_text",
     "scorecard",
     "shared_axis",
     "short_percent",
@@ -93,4 +96,5 @@ __all__ = [
     "time",
     "time_text",
     "verdict_word",
+    "would_change",
 ]
