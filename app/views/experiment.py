@@ -15,6 +15,7 @@ from streamlit.navigation.page import Page
 from app.views.deciding import show_decided, show_form
 from app.views.drilldown import show_metric
 from app.views.experiments import by_urgency, never_analysed
+from app.views.history import show_history
 from app.views.panel import panel
 from app.views.snapshots import Looks, load_looks
 from app.views.timeline import show_timelines
@@ -116,9 +117,12 @@ def show_snapshot(workspace: Workspace, snapshot: Snapshot) -> None:
         st.rerun()
     _show_baseline(snapshot)
     show_timelines(snapshot)
-    tables = presentation.breakdowns(snapshot)
+    role = "success" if any(metric.role == "success" for metric in snapshot.metrics) else None
+    tables = presentation.breakdowns(snapshot, segments_of=role)
     if tables:
         st.subheader("Segments, units and choices")
+        if role is not None and any(metric.segments for metric in snapshot.metrics if metric.role != role):
+            st.caption("Segments of guardrails and secondary metrics: click the metric in the scorecard.")
         panel("breakdowns.html", key="breakdowns", tables=tables)
     panel("units_and_health.html", key="units_and_health", s=snapshot)
     address = f"sample-size?experiment={quote(snapshot.experiment)}"
@@ -129,6 +133,7 @@ def show_snapshot(workspace: Workspace, snapshot: Snapshot) -> None:
         for query in snapshot.method.queries if snapshot.method else ():
             st.caption(f"SQL: {query.name}")
             st.code(query.sql, language="sql")
+    show_history(workspace, snapshot.experiment)
 
 
 def _show_baseline(snapshot: Snapshot) -> None:

@@ -26,10 +26,21 @@ CHOICES = {"raw": "Raw", "capped": "Capped", "adjusted": "Adjusted"}
 IDENTITIES = {"strict": "Strict", "first_touch": "First touch", "last_touch": "Last touch"}
 
 
-def breakdowns(snapshot: Snapshot) -> tuple[Table, ...]:
-    """Everything a snapshot keeps beside its main result, in the order of reading; empty where it keeps nothing."""
+def breakdowns(snapshot: Snapshot, *, segments_of: str | None = None) -> tuple[Table, ...]:
+    """Everything a snapshot keeps beside its main result, in the order of reading; empty where it keeps nothing.
+
+    Parameters
+    ----------
+    segments_of
+        Show segments only of the metrics of this role; None: of all.
+    """
     tables = [
-        *(table for metric in snapshot.metrics for table in _segments(snapshot, metric)),
+        *(
+            table
+            for metric in snapshot.metrics
+            if segments_of in (None, metric.role)
+            for table in _segments(snapshot, metric)
+        ),
         *_choices(snapshot, snapshot.metrics),
         *_sensitivity(snapshot),
         *_activation(snapshot),
