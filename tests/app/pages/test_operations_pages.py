@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
 from app.cli import cli
+from app.views.experiments import metric_labels
 from pipelines.access.actors import local_actor
 from pipelines.access.roles import Actor, Role
 from pipelines.store.audit_check import read_audit
@@ -98,6 +100,47 @@ def test_the_list_is_searched_and_filtered_by_the_address(
     assert 'data-experiment="broken_split"' in page
     assert 'data-experiment="shorter_checkout"' not in page
     assert "No experiment is like this" in shown(open_page(root, "experiments", q="nothing like that"))
+
+
+def test_a_link_restores_every_filter_at_once(made: dict, write: Write, open_page: Open, shown: Shown) -> None:
+    ship = made["ship"]
+    hers = replace(ship, experiment="hers", snapshot_id="hers-1", owner="Grace", title="Hers")
+    root = write(*made.values(), hers)
+    found = {
+        "owner": {"owner": "Grace"},
+        "metric": {"metric": "Unsubscribes", "owner": "Ada"},
+        "all": {"q": "hers", "decision": "Ship", "owner": "Grace", "metric": "Revenue", "status": "Ended"},
+        "none": {"owner": "Grace", "status": "Running"},
+    }
+    listed = {
+        name: re.findall(r'<tr role="row" data-experiment="([a-z_]+)"', shown(open_page(root, "experiments", **query)))
+        for name, query in found.items()
+    }
+    assert listed == {"owner": ["hers"], "metric": ["shorter_checkout"], "all": ["hers"], "none": []}
+    page = open_page(root, "experiments", **found["all"])
+    chosen = {key: page.selectbox(key=key).value for key in ("decision", "owner", "metric")}
+    assert chosen == {"decision": "Ship", "owner": "Grace", "metric": "Revenue"}
+
+
+def test_choosing_a_metric_filters_the_list_and_an_owner_nobody_has_hides_nothing(
+    made: dict, write: Write, open_page: Open, shown: Shown
+) -> None:
+    root = write(*made.values())
+    page = open_page(root, "experiments")
+    page.selectbox(key="metric").set_value("Revenue").run()
+    assert shown(page).count('<tr role="row" data-experiment=') == 1
+    assert shown(open_page(root, "experiments", owner="Nobody")).count('<tr role="row" data-experiment=') == 3
+
+
+def test_two_metrics_of_one_label_are_told_apart(made: dict) -> None:
+    ship = made["ship"]
+    first, second, third = ship.metrics
+    same = replace(ship, metrics=(first, replace(second, label=first.label), third))
+    assert metric_labels([same]) == {
+        "Orders (orders)": "orders",
+        "Orders (revenue)": "revenue",
+        "Unsubscribes": "unsubscribes",
+    }
 
 
 def test_five_hundred_experiments_with_long_titles_are_listed(write: Write, open_page: Open, made: dict, shown: Shown):
