@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -176,6 +177,45 @@ def test_reports_show_next_slots_in_their_time_zone_and_are_sent_now(
     assert 'data-state="waiting"' in again
     audit = read_audit(root / "data" / "state.sqlite", actor=local_actor())
     assert [row.action for row in audit][-1] == "send_report"
+
+
+@pytest.mark.parametrize("broken", ["metrics/orders.toml", "reports/weekly.toml"])
+def test_broken_definitions_are_named_and_hide_no_delivery(
+    made: dict, write: Write, open_page: Open, shown: Shown, broken: str
+) -> None:
+    root = defined(write(*made.values()))
+    page = open_page(root, "reports")
+    next(each for each in page.button if each.label == "Send it now").click().run()
+    (root / broken).write_text(f'kind = 3\ntitle = "{HOSTILE}"\n', encoding="utf-8")
+    page = open_page(root, "reports")
+    assert not page.exception
+    text = shown(page)
+    alert = text[text.index('role="alert"') :].partition("</section>")[0]
+    assert broken in alert
+    assert "rampwise validate" in alert
+    assert "<img" not in text
+    assert 'data-state="waiting"' in text
+    row = text[text.index('data-report="weekly"') :].partition("</tr>")[0]
+    assert "2026" in row, "when it was last made"
+    assert "not before the mistakes are mended" in row
+    assert not [each for each in page.button if each.label == "Send it now"], "it would fail"
+
+
+def test_what_was_given_up_stays_in_sight_when_nothing_can_be_read(
+    made: dict, write: Write, open_page: Open, shown: Shown
+) -> None:
+    root = defined(write(*made.values()))
+    page = open_page(root, "reports")
+    next(each for each in page.button if each.label == "Send it now").click().run()
+    with sqlite3.connect(root / "data" / "state.sqlite") as state:
+        state.execute("UPDATE messages SET state = 'dead', last_error = 'no such mailbox'")
+    for folder in ("metrics", "experiments", "reports"):
+        for file in (root / folder).glob("*.toml"):
+            file.write_text("= broken", encoding="utf-8")
+    text = shown(open_page(root, "reports"))
+    assert 'data-state="dead"' in text
+    assert "no such mailbox" in text
+    assert "report deliveries --again" in text
 
 
 def test_who_may_not_send_sees_who_may(
