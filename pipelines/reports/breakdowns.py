@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from markupsafe import Markup
 
 from pipelines import formatting
+from pipelines.reports.advice import health_advice
 from pipelines.reports.intervals import axis_svg, shared_axis, span_svg
 from pipelines.reports.provenance import cap_text
 from pipelines.reports.scorecard import effects_withheld, shown_at
@@ -191,6 +192,12 @@ def _activation(snapshot: Snapshot) -> Iterator[Table]:
     within = "" if record.within_days is None else f" within {record.within_days:g} days of first exposure"
     word = health_word(record.state)
     p = "" if record.p_value is None else f" (p {_p(record.p_value)})"
+    advice = health_advice("activation")
+    told = (
+        ()
+        if record.state == "pass"
+        else (f"Likely causes: {' '.join(advice.causes)}", f"Next step: {advice.next_step}")
+    )
     yield Table(
         key="activation",
         title="Activation",
@@ -207,6 +214,7 @@ def _activation(snapshot: Snapshot) -> Iterator[Table]:
         notes=(
             f"Analysed are {snapshot.unit}s with {record.event}{within}.",
             f"Sample ratio of the activated: {word.text}{p}. {record.message}",
+            *told,
         ),
     )
 
