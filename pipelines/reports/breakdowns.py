@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from pipelines import formatting
+from pipelines.reports.advice import health_advice
 from pipelines.reports.provenance import cap_text
 from pipelines.reports.tables import (
     NOTHING,
@@ -24,6 +26,7 @@ from pipelines.store.snapshot import MetricResult, Snapshot
 POLICIES = {"exclude": "Left out", "first": "By first variant", "as_assigned": "As assigned"}
 CHOICES = {"raw": "Raw", "capped": "Capped", "adjusted": "Adjusted"}
 IDENTITIES = {"strict": "Strict", "first_touch": "First touch", "last_touch": "Last touch"}
+BLOCKED = "A health check blocks, so none of these numbers is a result: use them to find the cause, not to decide."
 
 
 def breakdowns(snapshot: Snapshot, *, segments_of: str | None = None) -> tuple[Table, ...]:
@@ -34,7 +37,7 @@ def breakdowns(snapshot: Snapshot, *, segments_of: str | None = None) -> tuple[T
     segments_of
         Show segments only of the metrics of this role; None: of all.
     """
-    tables = [
+    effects = [
         *(
             table
             for metric in snapshot.metrics
@@ -43,16 +46,21 @@ def breakdowns(snapshot: Snapshot, *, segments_of: str | None = None) -> tuple[T
         ),
         *_choices(snapshot, snapshot.metrics),
         *_sensitivity(snapshot),
-        *_activation(snapshot),
-        *_maturity(snapshot),
-        *_identity(snapshot),
     ]
-    return tuple(tables)
+    counts = [*_activation(snapshot), *_maturity(snapshot), *_identity(snapshot)]
+    return (*_greyed(snapshot, effects), *counts)
+
+
+def _greyed(snapshot: Snapshot, effects: Sequence[Table]) -> tuple[Table, ...]:
+    """Tables of effects; grey, and saying why, where a health check blocks."""
+    if not snapshot.blocked:
+        return tuple(effects)
+    return tuple(replace(table, greyed=True, notes=(BLOCKED, *table.notes)) for table in effects)
 
 
 def metric_breakdowns(snapshot: Snapshot, metric: MetricResult) -> tuple[Table, ...]:
     """What a snapshot keeps beside the main result of one metric: its segments and its choices."""
-    return (*_segments(snapshot, metric), *_choices(snapshot, (metric,)))
+    return _greyed(snapshot, [*_segments(snapshot, metric), *_choices(snapshot, (metric,))])
 
 
 def _segments(snapshot: Snapshot, metric: MetricResult) -> Iterator[Table]:
@@ -76,7 +84,7 @@ def _segments(snapshot: Snapshot, metric: MetricResult) -> Iterator[Table]:
                     )
                 )
                 spans.append(span_of(effect, withheld=effect.treatment in hidden))
-        pictures, axis = pictures_of(rows, spans, f"{metric.label} by {result.attribute}")
+        pictures, axis = pictures_of(snapshot, rows, spans, f"{metric.label} by {result.attribute}")
         yield Table(
             key="segments",
             title=f"{metric.label} by {result.attribute}",
@@ -84,15 +92,15 @@ def _segments(snapshot: Snapshot, metric: MetricResult) -> Iterator[Table]:
             rows=tuple(rows),
             pictures=pictures,
             axis=axis,
-            notes=_interactions(result, hidden),
+            notes=_interactions(result, hidden, blocked=snapshot.blocked),
         )
 
 
-def _interactions(result: SegmentResult, hidden: frozenset[str]) -> tuple[str, ...]:
+def _interactions(result: SegmentResult, hidden: frozenset[str], *, blocked: bool) -> tuple[str, ...]:
     notes = ["Segments inform and do not decide: among many of them some look changed by chance."]
     for each in result.interactions:
-        if each.treatment in hidden:
-            continue
+        if blocked or each.treatment in hidden:
+            continue  # whether effects differ is a finding, too
         if each.p_value is None or each.statistic is None or each.df is None:
             notes.append(f"{each.treatment}: too few segments have a known effect to say whether it differs.")
             continue
@@ -124,7 +132,7 @@ def _choices(snapshot: Snapshot, metrics: Sequence[MetricResult]) -> Iterator[Ta
                 rows.append((metric.label, effect.treatment, name, *told, saved))
                 spans.append(span_of(effect, withheld=withheld))
     if rows or notes:
-        pictures, axis = pictures_of(rows, spans, "Raw, capped and adjusted")
+        pictures, axis = pictures_of(snapshot, rows, spans, "Raw, capped and adjusted")
         yield Table(
             key="choices",
             title="Raw, capped and adjusted",
@@ -152,7 +160,7 @@ def _sensitivity(snapshot: Snapshot) -> Iterator[Table]:
                 rows.append((name, units, metric.label, effect.treatment, *told))
                 spans.append(span_of(effect, withheld=withheld))
     if rows:
-        pictures, axis = pictures_of(rows, spans, "Units seen in several variants")
+        pictures, axis = pictures_of(snapshot, rows, spans, "Units seen in several variants")
         yield Table(
             key="sensitivity",
             title=f"{snapshot.unit.capitalize()}s seen in several variants",
@@ -171,6 +179,12 @@ def _activation(snapshot: Snapshot) -> Iterator[Table]:
     within = "" if record.within_days is None else f" within {record.within_days:g} days of first exposure"
     word = health_word(record.state)
     p = "" if record.p_value is None else f" (p {p_text(record.p_value)})"
+    advice = health_advice("activation")
+    told = (
+        ()
+        if record.state == "pass"
+        else (f"Likely causes: {' '.join(advice.causes)}", f"Next step: {advice.next_step}")
+    )
     yield Table(
         key="activation",
         title="Activation",
@@ -187,6 +201,7 @@ def _activation(snapshot: Snapshot) -> Iterator[Table]:
         notes=(
             f"Analysed are {snapshot.unit}s with {record.event}{within}.",
             f"Sample ratio of the activated: {word.text}{p}. {record.message}",
+            *told,
         ),
     )
 

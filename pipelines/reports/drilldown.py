@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipelines import formatting
+from pipelines.reports.breakdowns import BLOCKED
 from pipelines.reports.method import window_text
 from pipelines.reports.provenance import cap_text
 from pipelines.reports.tables import (
@@ -194,7 +195,7 @@ def baseline_table(snapshot: Snapshot, baseline: str) -> Table | None:
                 spans.append(span_of(effect, withheld=withheld))
     if not rows:
         return None
-    pictures, axis = pictures_of(rows, spans, f"Against {baseline}")
+    pictures, axis = pictures_of(snapshot, rows, spans, f"Against {baseline}")
     return Table(
         key="baseline",
         title=f"Compared with {baseline}",
@@ -202,7 +203,9 @@ def baseline_table(snapshot: Snapshot, baseline: str) -> Table | None:
         rows=tuple(rows),
         pictures=pictures,
         axis=axis,
+        greyed=snapshot.blocked,
         notes=(
+            *((BLOCKED,) if snapshot.blocked else ()),
             f"For exploring: the plan judges against {snapshot.control} only, so nothing here is a verdict.",
             "The ranges are not widened for the number of comparisons.",
         ),

@@ -33,6 +33,8 @@ class Table:
         The labels of that axis.
     notes
         What to know when reading it, sentences.
+    greyed
+        Whether it shows effects that must not be acted on, because a health check blocks; the first note says so.
     """
 
     key: str
@@ -42,6 +44,7 @@ class Table:
     pictures: tuple[Markup, ...] = ()
     axis: Markup | None = None
     notes: tuple[str, ...] = ()
+    greyed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,17 +113,15 @@ def span_of(effect: EffectNumbers, *, withheld: bool) -> Span:
 
 
 def pictures_of(
-    rows: Sequence[tuple[str, ...]], spans: Sequence[Span], title: str
+    snapshot: Snapshot, rows: Sequence[tuple[str, ...]], spans: Sequence[Span], title: str
 ) -> tuple[tuple[Markup, ...], Markup | None]:
     """A picture per row and the labels of their axis; none where there is nothing to draw."""
     if all(span.lift is None for span in spans):
         return (), None
-    axis = shared_axis(spans)
+    axis, tone = shared_axis(spans), Tone.MUTED if snapshot.blocked else Tone.NEUTRAL
     pictures = tuple(
         Markup(  # noqa: S704 titles are escaped there
-            span_svg(
-                f"{title}: {', '.join(row)}", axis, lift=span.lift, low=span.low, high=span.high, tone=Tone.NEUTRAL
-            )
+            span_svg(f"{title}: {', '.join(row)}", axis, lift=span.lift, low=span.low, high=span.high, tone=tone)
         )
         for row, span in zip(rows, spans, strict=True)
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import json
+import re
+import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
 from app.cli import cli
+from app.views.experiments import metric_labels
 from pipelines.access.actors import local_actor
 from pipelines.access.roles import Actor, Role
 from pipelines.store.audit_check import read_audit
@@ -100,6 +103,47 @@ def test_the_list_is_searched_and_filtered_by_the_address(
     assert "No experiment is like this" in shown(open_page(root, "experiments", q="nothing like that"))
 
 
+def test_a_link_restores_every_filter_at_once(made: dict, write: Write, open_page: Open, shown: Shown) -> None:
+    ship = made["ship"]
+    hers = replace(ship, experiment="hers", snapshot_id="hers-1", owner="Grace", title="Hers")
+    root = write(*made.values(), hers)
+    found = {
+        "owner": {"owner": "Grace"},
+        "metric": {"metric": "Unsubscribes", "owner": "Ada"},
+        "all": {"q": "hers", "decision": "Ship", "owner": "Grace", "metric": "Revenue", "status": "Ended"},
+        "none": {"owner": "Grace", "status": "Running"},
+    }
+    listed = {
+        name: re.findall(r'<tr role="row" data-experiment="([a-z_]+)"', shown(open_page(root, "experiments", **query)))
+        for name, query in found.items()
+    }
+    assert listed == {"owner": ["hers"], "metric": ["shorter_checkout"], "all": ["hers"], "none": []}
+    page = open_page(root, "experiments", **found["all"])
+    chosen = {key: page.selectbox(key=key).value for key in ("decision", "owner", "metric")}
+    assert chosen == {"decision": "Ship", "owner": "Grace", "metric": "Revenue"}
+
+
+def test_choosing_a_metric_filters_the_list_and_an_owner_nobody_has_hides_nothing(
+    made: dict, write: Write, open_page: Open, shown: Shown
+) -> None:
+    root = write(*made.values())
+    page = open_page(root, "experiments")
+    page.selectbox(key="metric").set_value("Revenue").run()
+    assert shown(page).count('<tr role="row" data-experiment=') == 1
+    assert shown(open_page(root, "experiments", owner="Nobody")).count('<tr role="row" data-experiment=') == 3
+
+
+def test_two_metrics_of_one_label_are_told_apart(made: dict) -> None:
+    ship = made["ship"]
+    first, second, third = ship.metrics
+    same = replace(ship, metrics=(first, replace(second, label=first.label), third))
+    assert metric_labels([same]) == {
+        "Orders (orders)": "orders",
+        "Orders (revenue)": "revenue",
+        "Unsubscribes": "unsubscribes",
+    }
+
+
 def test_five_hundred_experiments_with_long_titles_are_listed(write: Write, open_page: Open, made: dict, shown: Shown):
     one = made["ship"]
     many = [
@@ -133,6 +177,45 @@ def test_reports_show_next_slots_in_their_time_zone_and_are_sent_now(
     assert 'data-state="waiting"' in again
     audit = read_audit(root / "data" / "state.sqlite", actor=local_actor())
     assert [row.action for row in audit][-1] == "send_report"
+
+
+@pytest.mark.parametrize("broken", ["metrics/orders.toml", "reports/weekly.toml"])
+def test_broken_definitions_are_named_and_hide_no_delivery(
+    made: dict, write: Write, open_page: Open, shown: Shown, broken: str
+) -> None:
+    root = defined(write(*made.values()))
+    page = open_page(root, "reports")
+    next(each for each in page.button if each.label == "Send it now").click().run()
+    (root / broken).write_text(f'kind = 3\ntitle = "{HOSTILE}"\n', encoding="utf-8")
+    page = open_page(root, "reports")
+    assert not page.exception
+    text = shown(page)
+    alert = text[text.index('role="alert"') :].partition("</section>")[0]
+    assert broken in alert
+    assert "rampwise validate" in alert
+    assert "<img" not in text
+    assert 'data-state="waiting"' in text
+    row = text[text.index('data-report="weekly"') :].partition("</tr>")[0]
+    assert "2026" in row, "when it was last made"
+    assert "not before the mistakes are mended" in row
+    assert not [each for each in page.button if each.label == "Send it now"], "it would fail"
+
+
+def test_what_was_given_up_stays_in_sight_when_nothing_can_be_read(
+    made: dict, write: Write, open_page: Open, shown: Shown
+) -> None:
+    root = defined(write(*made.values()))
+    page = open_page(root, "reports")
+    next(each for each in page.button if each.label == "Send it now").click().run()
+    with sqlite3.connect(root / "data" / "state.sqlite") as state:
+        state.execute("UPDATE messages SET state = 'dead', last_error = 'no such mailbox'")
+    for folder in ("metrics", "experiments", "reports"):
+        for file in (root / folder).glob("*.toml"):
+            file.write_text("= broken", encoding="utf-8")
+    text = shown(open_page(root, "reports"))
+    assert 'data-state="dead"' in text
+    assert "no such mailbox" in text
+    assert "report deliveries --again" in text
 
 
 def test_who_may_not_send_sees_who_may(
