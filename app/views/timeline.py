@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -10,6 +10,9 @@ from pipelines.reports.presentation import progress_text
 from pipelines.reports.timeline import Timeline, timelines
 from pipelines.store.human_decisions import HumanDecision
 from pipelines.store.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    import altair as alt
 
 HEIGHT = 280
 _BLUE, _ORANGE = "#2f7fd6", "#d1661b"
@@ -47,9 +50,6 @@ def specification(chart: Timeline) -> dict[str, Any]:
     """The chart as a Vega-Lite specification: band, estimate, looks and boundary."""
     import altair as alt
 
-    def values(rows: list[dict[str, float | None]]) -> alt.InlineData:
-        return alt.InlineData(values=rows)
-
     x = alt.X(
         "day:Q",
         title="Days since the start",
@@ -61,17 +61,17 @@ def specification(chart: Timeline) -> dict[str, Any]:
         domain = alt.Scale(domain=[-chart.reach, chart.reach], nice=False)
         return alt.Y(f"{name}:Q", title=f"Effect ({chart.unit})", scale=domain)
 
-    points = values([{"day": p.day, "estimate": p.estimate, "low": p.low, "high": p.high} for p in chart.points])
-    looks = values(
+    points = _values([{"day": p.day, "estimate": p.estimate, "low": p.low, "high": p.high} for p in chart.points])
+    looks = _values(
         [{"day": k.day, "estimate": k.estimate, "low": k.low, "high": k.high} for k in chart.looks if k.low is not None]
     )
-    bounds = values(
+    bounds = _values(
         [{"day": k.day, "up": k.boundary, "down": -k.boundary} for k in chart.looks if k.boundary is not None]
     )
-    inner = values(
+    inner = _values(
         [{"day": k.day, "up": k.futility, "down": -k.futility} for k in chart.looks if k.futility is not None]
     )
-    alone = values([{"day": p.day, "low": p.alone_low, "high": p.alone_high} for p in chart.points])
+    alone = _values([{"day": p.day, "low": p.alone_low, "high": p.alone_high} for p in chart.points])
     told = [alt.Tooltip(f"{name}:Q", format=".4~g") for name in ("day", "estimate", "low", "high")]
     layers: list[alt.Chart] = [
         alt.Chart(points)
@@ -82,7 +82,7 @@ def specification(chart: Timeline) -> dict[str, Any]:
         .transform_filter("isValid(datum.low) && isValid(datum.high)")
         .mark_area(opacity=0.3, color=_BLUE, clip=True)
         .encode(x=x, y=y("low"), y2="high:Q"),
-        alt.Chart(values([{"zero": 0.0}])).mark_rule(opacity=0.6, color="gray").encode(y=y("zero")),
+        alt.Chart(_values([{"zero": 0.0}])).mark_rule(opacity=0.6, color="gray").encode(y=y("zero")),
         alt.Chart(points).mark_line(color=_BLUE, strokeWidth=2.5, clip=True).encode(x=x, y=y("estimate"), tooltip=told),
     ]
     for side in ("up", "down"):
@@ -100,8 +100,19 @@ def specification(chart: Timeline) -> dict[str, Any]:
         .mark_point(filled=True, size=70, color=_BLUE, clip=True, opacity=1)
         .encode(x=x, y=y("estimate"), tooltip=told)
     )
+    layers += _notes(chart, x)
+    layered = alt.layer(*layers).properties(height=HEIGHT, description=chart.caption)
+    # The chart has its description; its marks one by one would only be nameless pictures to a screen reader.
+    made: dict[str, Any] = layered.configure_mark(aria=False).to_dict()
+    return made
+
+
+def _notes(chart: Timeline, x: alt.X) -> list[alt.Chart]:
+    """What happened meanwhile: a line each, with its text towards the middle."""
+    import altair as alt
+
     happened = alt.InlineData(values=[{"day": note.day, "text": note.text} for note in chart.notes])
-    layers.append(alt.Chart(happened).mark_rule(color="gray", strokeDash=[3, 3]).encode(x=x, tooltip="text:N"))
+    layers = [alt.Chart(happened).mark_rule(color="gray", strokeDash=[3, 3]).encode(x=x, tooltip="text:N")]
     half = chart.end / 2
     for where, inward in ((f"datum.day > {half}", -1), (f"datum.day <= {half}", 1)):
         layers.append(
@@ -110,10 +121,13 @@ def specification(chart: Timeline) -> dict[str, Any]:
             .mark_text(align="left" if inward > 0 else "right", dx=5 * inward, y=8, color="gray", fontSize=12)
             .encode(x=x, text="text:N")
         )
-    layered = alt.layer(*layers).properties(height=HEIGHT, description=chart.caption)
-    # The chart has its description; its marks one by one would only be nameless pictures to a screen reader.
-    made: dict[str, Any] = layered.configure_mark(aria=False).to_dict()
-    return made
+    return layers
+
+
+def _values(rows: list[dict[str, float | None]]) -> alt.InlineData:
+    import altair as alt
+
+    return alt.InlineData(values=rows)
 
 
 def plain(text: str) -> str:
