@@ -121,7 +121,7 @@ def decides(seen: Any, address: str) -> None:
     expect(decided).to_contain_text(REASON)
     expect(decided).to_contain_text("Computed was: Ship")
     page.get_by_text("History: who did what").click()
-    row = page.locator("[data-action='override decision']")
+    row = page.locator("[data-did='override decision']")
     expect(row).to_contain_text(REASON)
 
 
