@@ -362,6 +362,17 @@ def test_hostile_names_and_other_states_are_inert(
         assert tour.hosts <= LOOPBACK_NAMES
 
 
+@pytest.mark.parametrize(
+    ("address", "link"),
+    [("metrics", "metrics?metric=conversion"), ("owner", "releases?rollout="), ("", "experiment?experiment=")],
+)
+def test_links_of_panels_are_reached_by_keyboard(visit: Callable[..., Any], address: str, link: str) -> None:
+    page = visit().go(address)
+    found = page.locator(f'a[href^="{link}"]').first
+    found.focus()
+    expect(found).to_be_focused()
+
+
 def test_the_browser_removes_what_no_template_writes(browser: Browser) -> None:
     script = (SCRIPTS / "panel.js").read_text(encoding="utf-8")
     context = browser.new_context()
