@@ -40,7 +40,8 @@ def run() -> None:
     )
     st.logo(str(_HERE / "logo.svg"), size="large")
     st.html(_HERE / "page.css")
-    if not gate.admitted():
+    admitted, who = gate.admitted()
+    if not admitted:
         return
 
     def show_experiment() -> None:
@@ -78,7 +79,7 @@ def run() -> None:
         }
     )
     st.set_page_config(page_title=f"{page.title} · rampwise")
-    gate.show_who()
+    gate.show_who(who)
     page.run()
 
 
