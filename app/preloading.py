@@ -77,9 +77,9 @@ def draw_first_experiment() -> None:
         chart_specifications(snapshot)
 
 
-def load_tables() -> None:
-    """What Streamlit imports when it is handed data."""
-    for name in ("altair", "pandas", "pyarrow.pandas_compat"):
+def load_charts() -> None:
+    """What charts import, where no experiment has one yet."""
+    for name in ("altair", "pyarrow.pandas_compat"):
         import_module(name)
 
 
@@ -88,6 +88,6 @@ STEPS: tuple[Callable[[], None], ...] = (
     compile_templates,
     read_results,
     draw_first_experiment,
-    load_tables,
+    load_charts,
 )
 """In the order in which a visitor's way leads past them."""

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+# Whole before any page runs: altair takes a pandas that another visitor's page is just importing for a complete one.
+import pandas as pd  # noqa: F401
 import streamlit as st
 
 from app.views import (
