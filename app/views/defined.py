@@ -9,24 +9,33 @@ from pathlib import Path
 
 import streamlit as st
 
-from pipelines.definitions.loader import FOLDERS, Definitions, load_definitions
+from pipelines.definitions.loader import FOLDERS, Definitions, load_sound
+from pipelines.definitions.problems import DefinitionError, Problem
 
 
 def definitions_of(root: Path) -> Definitions:
-    """All definitions below a workspace's root, as `load_definitions` reads them now.
+    """All definitions below a workspace's root.
 
     Raises
     ------
     DefinitionError
         If there are mistakes: it holds every one.
     """
+    definitions, problems = sound_of(root)
+    if problems:
+        raise DefinitionError(problems)
+    return definitions
+
+
+def sound_of(root: Path) -> tuple[Definitions, tuple[Problem, ...]]:
+    """The definitions that can be relied on, and every mistake in the others."""
     seen = "\n".join(line for folder in FOLDERS for line in _seen(str(root / folder)))
-    return _definitions(str(root), sha256(seen.encode(errors="surrogateescape")).hexdigest())
+    return _sound(str(root), sha256(seen.encode(errors="surrogateescape")).hexdigest())
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _definitions(root: str, seen: str) -> Definitions:  # noqa: ARG001 the key: the files are others
-    return load_definitions(Path(root))
+def _sound(root: str, seen: str) -> tuple[Definitions, tuple[Problem, ...]]:  # noqa: ARG001 the key: the files are others
+    return load_sound(Path(root))
 
 
 def _seen(folder: str) -> Iterator[str]:

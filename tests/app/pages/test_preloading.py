@@ -74,8 +74,8 @@ def test_definitions_are_parsed_again_only_when_a_file_has_changed(
 ) -> None:
     root = create_workspace(tmp_path / "team").root
     parsed: list[Path] = []
-    load = defined.load_definitions
-    monkeypatch.setattr(defined, "load_definitions", lambda root: parsed.append(root) or load(root))
+    load = defined.load_sound
+    monkeypatch.setattr(defined, "load_sound", lambda root: parsed.append(root) or load(root))
     metric = root / "metrics" / "sign_up.toml"
     metric.write_text(METRIC.format(event="sign_up"), encoding="utf-8")
     assert defined.definitions_of(root) is defined.definitions_of(root)
