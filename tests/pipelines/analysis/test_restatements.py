@@ -21,7 +21,7 @@ from pipelines.analysis import analyse, restating
 from pipelines.analysis.assignments import in_utc
 from pipelines.analysis.past import definition_texts, definitions_then, rebuilt
 from pipelines.analysis.replays import Look, restatements, touching
-from pipelines.analysis.restating import LATEST_LOOKS, begin, restate
+from pipelines.analysis.restating import LATEST_LOOKS, begin, restate, waiting
 from pipelines.definitions.loader import Definitions
 from pipelines.definitions.metrics import Metric
 from pipelines.definitions.reports import ReportSchedule
@@ -39,12 +39,13 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 EVENTS = ("purchase", "view", "other")
 METRIC: TypeAdapter[Metric] = TypeAdapter(Metric)
 BUY = {"event": "purchase", "better": "higher"}
-HISTORY = {"upper_quantile": 0.8, "quantiles_of": "history", "history_days": 5}
+HISTORY = {"upper_quantile": 0.8, "history_days": 5}
 TABLES: list[dict[str, Any]] = [
     {"name": "bought", "kind": "proportion", "window_days": 3, **BUY},
     {"name": "revenue", "kind": "mean", **BUY, "covariates": {"look_back_days": 5, "metrics": ["views"]}},
     {"name": "capped", "kind": "mean", **BUY, "cap": HISTORY},
     {"name": "views", "kind": "count", "event": "view", "better": "higher"},
+    {"name": "spent", "kind": "mean", **BUY},
 ]
 METRICS = [METRIC.validate_python(table) for table in TABLES]
 
@@ -91,6 +92,8 @@ class Story:
         return snapshot
 
     def restate(self) -> int:
+        if not waiting(self.warehouse, self.state, ["checkout"]):
+            return 0
         return restate(self.warehouse, self.state, self.definitions, "checkout", actor=local_actor(), now=self.now)
 
     @property
@@ -111,7 +114,8 @@ class Story:
 
 
 @contextmanager
-def story(lab: Any, folder: Path, names: Sequence[str] = ("revenue", "views"), **changes: Any) -> Iterator[Story]:
+def story(lab: Any, folder: Path, names: Sequence[str] = ("spent", "views"), **changes: Any) -> Iterator[Story]:
+    changes = {"plan": {"minimum_effect": 0.05, "design": "fixed"}, "immature": "include"} | changes
     experiment = lab.experiment(success=[names[0]], secondary=list(names[1:]), **changes)
     definitions = replace(lab.definitions(experiment, *METRICS), metrics={each.name: each for each in METRICS})
     folder.mkdir(parents=True, exist_ok=True)
@@ -131,7 +135,9 @@ def begun(told: Story) -> None:
     told.now = START + 4 * DAY
     told.expose([(unit, "old" if unit % 2 else "new", START + unit * HOUR / 4) for unit in range(100)])
     told.happen([(unit, "purchase", START + DAY + unit * HOUR / 2, 1.0 + unit % 7) for unit in range(0, 100, 3)])
-    told.happen([(unit, "view", START - DAY + unit * HOUR, 1.0) for unit in range(0, 100, 2)])
+    views = [(unit, START - DAY + unit * HOUR) for unit in range(100)]
+    views += [(unit, START + 3 * DAY) for unit in range(0, 100, 4)]
+    told.happen([(unit, "view", at, 1.0) for unit, at in views])
     told.now = START + 5 * DAY
     told.look()
     told.now += HOUR
@@ -204,14 +210,14 @@ def test_batches_are_told_apart_and_the_next_analysis_goes_on_from_there(told: S
     second = told.happen([(3, "purchase", START + 2 * DAY, -9.0)])
     told.now += HOUR
     told.look()
-    assert [(each.metric, each.batch) for each in told.log] == [("revenue", first), ("revenue", second)]
+    assert [(each.metric, each.batch) for each in told.log] == [("spent", first), ("spent", second)]
     assert told.log[0].before == told.log[1].after
     told.now += HOUR
     third = told.happen([(3, "purchase", START + 2 * DAY, 5.0)])
     told.look()
     by_look = {(each.analysed_at, each.batch): each for each in told.log if each.batch == third}
     assert len(by_look) == 2
-    assert {each.amount for each in by_look.values()} == {pytest.approx(-0.1, rel=1e-9)}
+    assert [each.amount for each in by_look.values()] == pytest.approx([-0.1, -0.1], rel=1e-9)
     assert sorted(told.log, key=str) == sorted(
         (each for place in range(2) for each in restatements(told.warehouse, told.stored(place))), key=str
     )
@@ -262,7 +268,7 @@ def test_a_write_that_breaks_leaves_nothing_and_is_done_again(told: Story, monke
     told.happen([(3, "purchase", START + 2 * DAY, 9.0)])
     checks = told.check
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
@@ -289,10 +295,8 @@ def test_the_work_of_one_analysis_is_bounded_and_the_rest_waits(told: Story, mon
 
 
 def test_a_look_that_cannot_be_rebuilt_blames_no_batch(told: Story) -> None:
-    metrics = {name: each for name, each in told.definitions.metrics.items() if name != "views"}
     changed = METRICS[3].model_copy(update={"window_days": 0.5})
-    # A covariate's own definition is not kept with the look when it is not among its metrics.
-    told.definitions = replace(told.definitions, metrics={**metrics, "views": changed})
+    told.definitions = replace(told.definitions, metrics={**told.definitions.metrics, "views": changed})
     told.state._connection.execute("DELETE FROM definition_texts")
     told.happen([(3, "view", START + 2 * DAY, 1.0)])
     told.now += HOUR
@@ -324,14 +328,16 @@ def test_another_warehouse_does_not_restate_what_the_first_one_showed(told: Stor
     with open_warehouse(tmp_path / "other.duckdb", threads=1) as other:
         again = Story(other, told.state, told.definitions)
         again.now = told.now + DAY
-        again.expose([(1, "new", START), (2, "old", START)])
+        again.expose([(unit, "old" if unit % 2 else "new", START) for unit in range(20)])
+        again.happen([(unit, "view", START + DAY, 1.0) for unit in range(12)])
         again.look()
-        assert (again.log, again.check.batch) == ((), 1)
+        assert (again.log, again.check.batch) == ((), 2)
+        again.now += HOUR
         for _ in range(4):
             again.happen([(1, "view", START + DAY, 1.0)])
         again.now += HOUR
         again.look()
-        assert {each.analysed_at for each in again.log} <= {again.now - HOUR}
+        assert {each.analysed_at for each in again.log} == {again.now - 2 * HOUR}
         assert len(again.check.not_rebuilt) == 1
 
 
@@ -362,11 +368,11 @@ def as_tuples(changes: Sequence[Restatement]) -> list[tuple[str, str, float | No
 
 STEPS = st.lists(
     st.tuples(st.sampled_from(["events", "events", "exposures", "look"]), st.integers(1, 60), st.integers(0, 10**6)),
-    min_size=4,
-    max_size=9,
+    min_size=3,
+    max_size=6,
 )
 QUICK = settings(
-    max_examples=4, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate]
+    max_examples=3, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate]
 )
 DESIGNS = st.sampled_from(["fixed", "group_sequential", "always_valid"])
 
@@ -374,7 +380,7 @@ DESIGNS = st.sampled_from(["fixed", "group_sequential", "always_valid"])
 @QUICK
 @given(steps=STEPS, design=DESIGNS, activated=st.booleans())
 def test_the_log_is_what_every_batch_did_to_a_look_one_by_one(lab, tmp_path_factory, steps, design, activated):
-    whatever_comes(lab, tmp_path_factory.mktemp("story"), steps, design, activated)
+    whatever_comes(lab, tmp_path_factory.mktemp("story"), steps, design, activated, ("revenue", "capped"))
 
 
 @pytest.mark.slow
@@ -384,11 +390,10 @@ def test_the_log_is_what_every_batch_did_at_length(lab, tmp_path_factory, steps,
     whatever_comes(lab, tmp_path_factory.mktemp("story"), steps, design, activated)
 
 
-def whatever_comes(lab, folder, steps, design, activated):
+def whatever_comes(lab, folder, steps, design, activated, names=tuple(each.name for each in METRICS)):
     changes = {"plan": {"minimum_effect": 0.05, "design": design}}
     if activated:
         changes["activation"] = {"event": "view", "within_days": 4}
-    names = [metric.name for metric in METRICS]
     with story(lab, folder, names, **changes) as told:
         told.now = START + DAY
         told.expose([(unit, "old" if unit % 2 else "new", START + unit * HOUR / 8) for unit in range(60)])
@@ -420,9 +425,10 @@ def whatever_comes(lab, folder, steps, design, activated):
         for place, (name, _) in enumerate(history):
             look = told.stored(place)
             expected = one_by_one(told, look)
-            assert as_tuples(restatements(told.warehouse, look)) == expected
+            changes = restatements(told.warehouse, look)
+            assert as_tuples(changes) == expected
             logged = [each for each in told.log if each.snapshot_id == name]
             after = history[place + LATEST_LOOKS][1] if place + LATEST_LOOKS < len(history) else told.now
-            ingested = {each.batch: each.ingested_at for each in restatements(told.warehouse, look)}
+            ingested = {each.batch: each.ingested_at for each in changes}
             # As long as a look is among the latest ones, the log holds what as-of says.
             assert as_tuples(logged) == [each for each in expected if ingested[each[-1]] <= after]
