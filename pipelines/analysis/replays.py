@@ -30,7 +30,7 @@ Differences = Mapping[tuple[str, str], float | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """A batch that brought rows.
+    """A batch of the ledger, whether or not it brought rows.
 
     Attributes
     ----------
@@ -61,12 +61,11 @@ class Look:
 
 
 def batches_after(warehouse: Warehouse, number: int) -> tuple[Batch, ...]:
-    """Batches after a number that brought rows, in the order of the ledger."""
+    """Batches after a number, in the order of the ledger."""
     rows = warehouse.rows(read_sql("ledger_after"), {"after": number})
     return tuple(
         Batch(number=row["batch_id"], path=row["path"], at=row["finished_at"].replace(tzinfo=UTC))
         for row in rows
-        if row["accepted"] > 0
     )
 
 
