@@ -64,8 +64,7 @@ def batches_after(warehouse: Warehouse, number: int) -> tuple[Batch, ...]:
     """Batches after a number, in the order of the ledger."""
     rows = warehouse.rows(read_sql("ledger_after"), {"after": number})
     return tuple(
-        Batch(number=row["batch_id"], path=row["path"], at=row["finished_at"].replace(tzinfo=UTC))
-        for row in rows
+        Batch(number=row["batch_id"], path=row["path"], at=row["finished_at"].replace(tzinfo=UTC)) for row in rows
     )
 
 

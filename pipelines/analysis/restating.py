@@ -93,12 +93,12 @@ def restate(
     held = {each for batch in batches if batch.number <= done for each in watched[batch.number]}
     found: list[Restatement] = []
     known = [each.change for each in log.restatements(state.path, name)]
-    for each, its in chosen.items():
+    times = dict(state.history(name))
+    for each in sorted(chosen, key=times.__getitem__):
         try:
-            found += checked_restatements(warehouse, looks[each], in_order(its), known)
+            found += checked_restatements(warehouse, looks[each], in_order(chosen[each]), known)
         except PipelineError:
             lost.add(each)
-    times = dict(state.history(name))
     check = RestatementCheck(
         experiment=name,
         checked_at=now,

@@ -11,7 +11,7 @@ from pipelines.reports.scorecard import effects_withheld
 from pipelines.store.restatements import LoggedRestatement, Restatement, RestatementCheck
 from pipelines.store.snapshot import MetricResult, Snapshot
 
-MOST_ROWS = 50
+MOST_ROWS = 20
 """Rows of a table; the log itself holds all."""
 
 
@@ -35,7 +35,9 @@ def restated(
         The latest check; None where there was none.
     """
     metrics = {} if snapshot is None else {metric.metric: metric for metric in snapshot.metrics}
-    rows = [_row(snapshot, metrics.get(each.change.metric), each.change) for each in reversed(log[-most:])]
+    chosen = [each.change for each in log[-most:]]
+    chosen.sort(key=lambda change: (change.ingested_at, change.analysed_at), reverse=True)
+    rows = [_row(snapshot, metrics.get(change.metric), change) for change in chosen]
     notes = [] if len(log) <= most else [f"The latest {most} of {formatting.count(len(log))} are shown."]
     return Table(
         key="restated",

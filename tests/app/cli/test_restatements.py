@@ -93,6 +93,7 @@ def test_a_late_file_is_named_with_its_amount_once_and_as_of_says_the_same(rampw
     assert "back to" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patch", KILLED.values(), ids=KILLED)
 def test_a_kill_between_analysis_and_log_is_made_good_by_the_next_one_without_double_rows(rampwise, seen, patch):
     assert rampwise("-w", seen, "ingest", "events", events(seen / "late.csv", [1, 4, 7, 11])).exit_code == 0
