@@ -36,6 +36,7 @@ from app.commands import (
     power,
     presets,
     reports,
+    restating,
     rollouts,
     workspaces,
 )
@@ -91,6 +92,7 @@ for name, command in (
     ("results", analysis.results),
     ("decide", decisions.decide),
     ("decisions", decisions.decisions),
+    ("restatements", restating.restatements),
     ("power", power.power),
     ("plan", plan.plan),
     ("dashboard", dashboards.dashboard),

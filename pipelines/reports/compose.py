@@ -30,6 +30,8 @@ class Item:
         The look.
     decision
         The decision in words.
+    steps
+        What to do about every health check that did not pass, a sentence each.
     result
         The decision's metric: its change and interval, or why there is none.
     decided
@@ -42,6 +44,7 @@ class Item:
 
     snapshot: Snapshot
     decision: shown.Word
+    steps: tuple[str, ...]
     result: str
     decided: str
     changes: tuple[str, ...]
@@ -133,6 +136,11 @@ def _item(snapshot: Snapshot, before: Snapshot | None, decided: HumanDecision | 
     return Item(
         snapshot=snapshot,
         decision=shown.decision_word(snapshot.decision.decision),
+        steps=tuple(
+            f"{shown.name_in_words(each.name, shown.HEALTH_CHECKS)}: {shown.health_advice(each.name).next_step}"
+            for each in snapshot.health
+            if each.state != "pass"
+        ),
         result=_result(snapshot),
         decided="" if decided is None else _decided(decided),
         changes=tuple(_changes(snapshot, before)),
@@ -199,6 +207,7 @@ def _text(subject: str, items: Sequence[Item], missing: Sequence[str]) -> str:
             f"  {in_one_line(snapshot.decision.headline)}",
         ]
         parts += [f"  - {in_one_line(reason)}" for reason in snapshot.decision.reasons]
+        parts += [f"  Next step. {step}" for step in item.steps]
         parts += [f"  {in_one_line(line)}" for line in (item.decided, item.result) if line]
         parts += [f"  {in_one_line(change)}" for change in item.changes]
         parts += [f"  Data until {shown.time(snapshot.data_until)}; snapshot {snapshot.snapshot_id}"]
@@ -219,6 +228,7 @@ def _markdown(title: str, items: Sequence[Item], missing: Sequence[str]) -> str:
             "",
         ]
         parts += [f"- {markdown_text(reason)}" for reason in snapshot.decision.reasons]
+        parts += [f"- Next step. {markdown_text(step)}" for step in item.steps]
         parts += [f"- {markdown_text(item.decided)}"] if item.decided else []
         parts += [f"- **{markdown_text(item.result)}**", *(f"- {markdown_text(change)}" for change in item.changes)]
         parts += [f"- Data until {shown.time(snapshot.data_until)}; snapshot `{snapshot.snapshot_id}`"]
