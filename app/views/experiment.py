@@ -25,8 +25,10 @@ from pipelines.reports.drilldown import baseline_table
 from pipelines.reports.method import method_notes
 from pipelines.reports.notebook import snapshot_notebook
 from pipelines.reports.parquet import snapshot_parquet
+from pipelines.reports.restated import restated
 from pipelines.reports.spreadsheet import snapshot_csv
 from pipelines.store.human_decisions import latest_human_decisions
+from pipelines.store.restatements import latest_checks, restatements
 from pipelines.store.snapshot import Comparison, Snapshot, to_json
 
 FILE_NAME_LENGTH = 60
@@ -125,6 +127,7 @@ def show_snapshot(workspace: Workspace, snapshot: Snapshot) -> None:
             st.caption("Segments of guardrails and secondary metrics: click the metric in the scorecard.")
         panel("breakdowns.html", key="breakdowns", tables=tables)
     panel("units_and_health.html", key="units_and_health", s=snapshot)
+    _show_restated(workspace, snapshot)
     address = f"sample-size?experiment={quote(snapshot.experiment)}"
     st.markdown(f"[Size the next experiment from this one]({address})")
     with st.expander("Method, evidence in full and versions"):
@@ -156,6 +159,14 @@ def _show_baseline(snapshot: Snapshot) -> None:
     table = baseline_table(snapshot, chosen)
     if table is not None:
         panel("breakdowns.html", key=f"baseline_{chosen}", tables=(table,))
+
+
+def _show_restated(workspace: Workspace, snapshot: Snapshot) -> None:
+    """What late data changed in earlier looks; nothing where it changed nothing."""
+    log = restatements(workspace.state_path, snapshot.experiment)
+    if log:
+        check = latest_checks(workspace.state_path).get(snapshot.experiment)
+        panel("breakdowns.html", key="restated", tables=[restated(snapshot, log, check)])
 
 
 def _show_downloads(snapshot: Snapshot) -> None:

@@ -9,12 +9,14 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
+from app.views.defined import sound_of
 from app.views.gate import current_actor
 from app.views.panel import panel
+from pipelines import formatting
 from pipelines.access.roles import Action
 from pipelines.config import Settings, Workspace, find_workspace
 from pipelines.definitions.channels import destinations
-from pipelines.definitions.loader import Definitions, load_sound
+from pipelines.definitions.loader import Definitions
 from pipelines.definitions.reports import ReportSchedule
 from pipelines.errors import PipelineError
 from pipelines.schedule import send_now, slots_after
@@ -48,7 +50,7 @@ def show() -> None:
     """The page."""
     st.title("Reports", anchor=False)
     workspace, now = find_workspace(), datetime.now(UTC)
-    definitions, problems = load_sound(workspace.root)
+    definitions, problems = sound_of(workspace.root)
     deliveries: tuple[DeliveryRecord, ...] = ()
     messages: tuple[Message, ...] = ()
     if workspace.state_path.exists():
@@ -94,13 +96,16 @@ def _row(schedule: ReportSchedule, last: DeliveryRecord | None, now: datetime) -
         title=schedule.screen_title,
         description=schedule.description,
         timezone=schedule.timezone,
-        slots=tuple(
-            f"{at:%a} {at.day} {at:%b %Y}, {at:%H:%M} {at:%Z}"
-            for at in (each.astimezone(zone) for each in islice(slots_after(schedule.cron, schedule.timezone, now), 3))
-        ),
+        slots=tuple(_slot(at, zone) for at in islice(slots_after(schedule.cron, schedule.timezone, now), 3)),
         channels=("the outbox", *destinations(schedule.deliver)),
         last=last,
     )
+
+
+def _slot(at: datetime, zone: ZoneInfo) -> str:
+    """When a report is due, in its schedule's time zone whoever looks: ``"Mon 3 Nov 2025, 08:00 CET"``."""
+    with formatting.times_in(zone):
+        return f"{at.astimezone(zone):%a} {formatting.time(at)}"
 
 
 def _show_sending(workspace: Workspace, definitions: Definitions) -> None:

@@ -20,8 +20,7 @@ _BLUE, _ORANGE = "#2f7fd6", "#d1661b"
 
 def show_timelines(snapshot: Snapshot, *, metric: str | None = None, decided: HumanDecision | None = None) -> None:
     """Charts of the comparisons that decide, or of one metric; nothing where the plan does not allow them yet."""
-    at = "" if decided is None else decided.at.isoformat()
-    specifications = _specifications(snapshot.snapshot_id, metric, at, snapshot, decided)
+    specifications = chart_specifications(snapshot, metric=metric, decided=decided)
     if not specifications:
         return
     st.subheader("Effect over time")
@@ -31,6 +30,14 @@ def show_timelines(snapshot: Snapshot, *, metric: str | None = None, decided: Hu
         st.markdown(f"**{plain(title)}**")
         st.vega_lite_chart(specification, width="stretch", key=f"timeline_{snapshot.snapshot_id}_{metric}_{position}")
         st.caption(plain(caption))
+
+
+def chart_specifications(
+    snapshot: Snapshot, *, metric: str | None = None, decided: HumanDecision | None = None
+) -> list[tuple[str, dict[str, Any], str]]:
+    """Title, Vega-Lite specification and caption of each chart, made once."""
+    at = "" if decided is None else decided.at.isoformat()
+    return _specifications(snapshot.snapshot_id, metric, at, snapshot, decided)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -16,6 +16,7 @@ from pipelines.definitions.channels import destinations
 from pipelines.definitions.loader import Definitions, UnknownNameError
 from pipelines.definitions.reports import ReportSchedule
 from pipelines.errors import PipelineError
+from pipelines.formatting import times_in
 from pipelines.reports.compose import compose, facts
 from pipelines.reports.files import write_whole
 from pipelines.reports.rendered import RenderedReport
@@ -235,17 +236,18 @@ def _rendered(
     looks = {name: state.shown_at(name, slot)[0] if past else state.latest(name) for name in names}
     shown = tuple(look for look in looks.values() if look is not None)
     earlier = {} if last is None else {each.experiment: state.shown_at(each.experiment, last)[0] for each in shown}
-    report = compose(
-        schedule.screen_title,
-        shown,
-        before={name: look for name, look in earlier.items() if look is not None},
-        description=schedule.description,
-        missing=tuple(name for name, look in looks.items() if look is None),
-        slot=slot.astimezone(ZoneInfo(schedule.timezone)),
-        rendered_at=now,
-        public_url=url,
-        decided=latest_human_decisions(state.path),
-    )
+    with times_in(ZoneInfo(schedule.timezone)):
+        report = compose(
+            schedule.screen_title,
+            shown,
+            before={name: look for name, look in earlier.items() if look is not None},
+            description=schedule.description,
+            missing=tuple(name for name, look in looks.items() if look is None),
+            slot=slot,
+            rendered_at=now,
+            public_url=url,
+            decided=latest_human_decisions(state.path),
+        )
     return report, shown
 
 

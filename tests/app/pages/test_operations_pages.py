@@ -8,6 +8,7 @@ import re
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,28 @@ def test_the_catalogue_says_what_a_metric_counts_and_who_moved_it(
     assert "not shown before" in one
     assert "not to be trusted" in one
     assert "checkout" in one
+
+
+def test_a_metric_shows_its_recent_values_of_every_look_with_a_picture_in_words(
+    made: dict, write: Write, open_page: Open, shown: Shown
+) -> None:
+    ship = made["ship"]
+    first, *others = ship.metrics
+    earlier = replace(
+        ship,
+        snapshot_id="shorter_checkout-0",
+        data_until=ship.data_until - timedelta(days=3),
+        analysed_at=ship.analysed_at - timedelta(days=3),
+        metrics=(replace(first, arms=tuple(replace(arm, mean=arm.mean - 0.01) for arm in first.arms)), *others),
+    )
+    root = defined(write(earlier, *made.values()))
+    page = shown(open_page(root, "metrics", metric="orders"))
+    assert re.findall(r'data-reading="([0-9.]+)"', page)[-1] == "0.11"
+    assert page.count("data-reading=") == 4
+    (label,) = re.findall(r'<svg class="history" role="img" aria-label="([^"]+)"', page)
+    assert label.startswith("orders in control groups: 11.0% on 17 Mar 2026")
+    assert page.count("not to be trusted") == 2, "the blocked look, as a value and as a result"
+    assert 'class="history"' in shown(open_page(root, "metrics"))
 
 
 def test_the_catalogue_is_searched_by_every_word_and_the_search_is_in_the_address(
