@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from pipelines import formatting
-from pipelines.reports.breakdowns import Table
+from pipelines.reports.tables import Table
 from pipelines.reports.scorecard import effects_withheld
 from pipelines.store.restatements import LoggedRestatement, Restatement, RestatementCheck
 from pipelines.store.snapshot import MetricResult, Snapshot
