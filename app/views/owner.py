@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from app.views.overview_words import owner_tiles
 from app.views.panel import panel
 from app.views.snapshots import load_looks
 from pipelines.definitions.loader import load_definitions
 from pipelines.rollouts.operations import operations
+from pipelines.schedule.owner_words import owner_tiles
 
 
 def show() -> None:

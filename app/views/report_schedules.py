@@ -17,7 +17,8 @@ from pipelines.definitions.channels import destinations
 from pipelines.definitions.loader import Definitions, load_definitions
 from pipelines.definitions.reports import ReportSchedule
 from pipelines.errors import PipelineError
-from pipelines.schedule import send_now, slots_after
+from pipelines.schedule import preview, send_now, slots_after
+from pipelines.schedule.editions import is_final
 from pipelines.schedule.sending import send_waiting
 from pipelines.store.outgoing import Message, Outgoing
 from pipelines.store.state import DeliveryRecord, State
@@ -68,15 +69,16 @@ def show() -> None:
 
 def _row(schedule: ReportSchedule, deliveries: tuple[DeliveryRecord, ...], now: datetime) -> ScheduleRow:
     zone = ZoneInfo(schedule.timezone)
-    done = [each for each in deliveries if each.report == schedule.name and each.finished_at is not None]
+    slots = () if schedule.cron is None else islice(slots_after(schedule.cron, schedule.timezone, now), 3)
+    mine = [each for each in deliveries if each.report == schedule.name or is_final(each.report, schedule.name)]
+    done = [each for each in mine if each.finished_at is not None]
     return ScheduleRow(
         schedule=schedule,
         slots=tuple(
-            f"{at:%a} {at.day} {at:%b %Y}, {at:%H:%M} {at:%Z}"
-            for at in (each.astimezone(zone) for each in islice(slots_after(schedule.cron, schedule.timezone, now), 3))
+            f"{at:%a} {at.day} {at:%b %Y}, {at:%H:%M} {at:%Z}" for at in (each.astimezone(zone) for each in slots)
         ),
         channels=("the outbox", *destinations(schedule.deliver)),
-        last=done[-1] if done else None,
+        last=max(done, key=lambda each: each.finished_at or each.slot, default=None),
     )
 
 
@@ -88,11 +90,13 @@ def _show_sending(workspace: Workspace, definitions: Definitions) -> None:
     if actor is None or not actor.may(Action.SEND_REPORT):
         st.caption("Sending takes the role editor or admin. Ask an admin of this workspace.")
         return
-    columns = st.columns([3, 1], vertical_alignment="bottom")
+    columns = st.columns([3, 1, 1], vertical_alignment="bottom")
     chosen = columns[0].selectbox(
         "Report", sorted(definitions.reports), format_func=lambda name: definitions.reports[name].screen_title
     )
-    if not columns[1].button("Send it now", width="stretch"):
+    if columns[1].button("Preview", width="stretch"):
+        _show_preview(workspace, definitions, chosen)
+    if not columns[2].button("Send it now", width="stretch"):
         return
     try:
         done = send_now(workspace, definitions, chosen, actor=actor, now=datetime.now(UTC))
@@ -107,3 +111,15 @@ def _show_sending(workspace: Workspace, definitions: Definitions) -> None:
         st.warning(f"{told} Not sent: {'; '.join(failed)}")
     else:
         st.success(told)
+
+
+def _show_preview(workspace: Workspace, definitions: Definitions, chosen: str) -> None:
+    """What would be sent now: its subject and text, and the page to download."""
+    try:
+        found = preview(workspace, definitions, chosen, formats=("html",), now=datetime.now(UTC))
+    except PipelineError as error:
+        st.error(str(error))
+        return
+    st.caption("Not sent, not recorded. Its subject and text:")
+    st.code(f"Subject: {found.subject}\n\n{found.text}", language=None, wrap_lines=True)
+    st.download_button("Download the page", found.html, file_name=f"{chosen}.html", mime="text/html")
