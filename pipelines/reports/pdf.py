@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import Any
 
@@ -9,6 +10,7 @@ from pipelines.errors import PipelineError
 from pipelines.reports.charts import plain_colours
 
 _STYLE = """details { display: none } .timeline svg { min-width: 0 } .timeline { break-inside: avoid }
+.change, .tiles dd, tfoot th, tfoot td { font-weight: 600 }
 section > h2 + .note, section > h3 + .note { break-after: avoid }"""
 """The SQL that a click opens stays on the page; a heading stays with its picture."""
 
@@ -36,6 +38,7 @@ def page_pdf(html: str) -> bytes:
         fetch: Any = import_module("weasyprint.urls").URLFetcher
     except (ModuleNotFoundError, OSError) as error:  # OSError: a library of the system cannot be loaded
         raise PdfUnavailableError(error) from error
+    logging.getLogger("weasyprint").setLevel(logging.ERROR)  # it warns of every rule that is for screens only
     data_only = fetch(allowed_protocols=["data"], allow_redirects=False)
     style = weasyprint.CSS(string=_STYLE, url_fetcher=data_only)
     found: bytes = weasyprint.HTML(string=plain_colours(html), url_fetcher=data_only).write_pdf(stylesheets=[style])

@@ -156,7 +156,7 @@ def _due_finals(
     decisions = latest_human_decisions(state.path)
     done = [each for each in state.deliveries() if each.finished_at is not None]
     mine = [each for each in done if is_final(each.report, schedule.name)]
-    floor = min((each.finished_at for each in mine if each.finished_at is not None), default=now) - FIRST_REACH
+    floor = min([now, *(each.finished_at for each in mine if each.finished_at is not None)]) - FIRST_REACH
     found = []
     for name in schedule.covered(definitions.experiments, since=now, until=now):
         experiment, carried = definitions.experiments[name], f"{schedule.name}/{FINAL}/{name}"
