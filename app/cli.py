@@ -35,6 +35,7 @@ from app.commands import (
     power,
     presets,
     reports,
+    restating,
     rollouts,
     workspaces,
 )
@@ -90,6 +91,7 @@ for name, command in (
     ("results", analysis.results),
     ("decide", decisions.decide),
     ("decisions", decisions.decisions),
+    ("restatements", restating.restatements),
     ("power", power.power),
     ("plan", plan.plan),
     ("dashboard", dashboards.dashboard),

@@ -22,7 +22,9 @@ from pipelines.reports import presentation
 from pipelines.reports.method import method_notes
 from pipelines.reports.notebook import snapshot_notebook
 from pipelines.reports.parquet import snapshot_parquet
+from pipelines.reports.restated import restated
 from pipelines.reports.spreadsheet import snapshot_csv
+from pipelines.store.restatements import latest_checks, restatements
 from pipelines.store.snapshot import Comparison, Snapshot, to_json
 
 FILE_NAME_LENGTH = 60
@@ -107,6 +109,7 @@ def show_snapshot(workspace: Workspace, snapshot: Snapshot) -> None:
         st.subheader("Segments, units and choices")
         panel("breakdowns.html", key="breakdowns", tables=tables)
     panel("units_and_health.html", key="units_and_health", s=snapshot)
+    _show_restated(workspace, snapshot)
     address = f"sample-size?experiment={quote(snapshot.experiment)}"
     st.markdown(f"[Size the next experiment from this one]({address})")
     with st.expander("Method, evidence in full and versions"):
@@ -115,6 +118,14 @@ def show_snapshot(workspace: Workspace, snapshot: Snapshot) -> None:
         for query in snapshot.method.queries if snapshot.method else ():
             st.caption(f"SQL: {query.name}")
             st.code(query.sql, language="sql")
+
+
+def _show_restated(workspace: Workspace, snapshot: Snapshot) -> None:
+    """What late data changed in earlier looks; nothing where it changed nothing."""
+    log = restatements(workspace.state_path, snapshot.experiment)
+    if log:
+        check = latest_checks(workspace.state_path).get(snapshot.experiment)
+        panel("breakdowns.html", key="restated", tables=[restated(snapshot, log, check)])
 
 
 def _show_downloads(snapshot: Snapshot) -> None:

@@ -14,16 +14,16 @@ from app.views.panel import panel
 from pipelines.access.roles import Action
 from pipelines.config import Settings, Workspace, find_workspace
 from pipelines.definitions.channels import destinations
-from pipelines.definitions.loader import Definitions, load_definitions
+from pipelines.definitions.loader import Definitions, load_sound
 from pipelines.definitions.reports import ReportSchedule
 from pipelines.errors import PipelineError
 from pipelines.schedule import preview, send_now, slots_after
-from pipelines.schedule.editions import is_final
 from pipelines.schedule.sending import send_waiting
 from pipelines.store.outgoing import Message, Outgoing
 from pipelines.store.state import DeliveryRecord, State
 
 MOST_MESSAGES = 100
+MOST_PROBLEMS = 8
 STATES = {
     "sent": ("▲", "Sent", "good"),
     "waiting": ("○", "Waits for another attempt", "caution"),
@@ -33,9 +33,12 @@ STATES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleRow:
-    """A schedule, its next slots in its own time zone, where it goes, and its last delivery."""
+    """A report, its next slots in its schedule's time zone, where it goes, and its last delivery."""
 
-    schedule: ReportSchedule
+    name: str
+    title: str
+    description: str
+    timezone: str
     slots: tuple[str, ...]
     channels: tuple[str, ...]
     last: DeliveryRecord | None
@@ -45,14 +48,14 @@ def show() -> None:
     """The page."""
     st.title("Reports", anchor=False)
     workspace, now = find_workspace(), datetime.now(UTC)
-    definitions = load_definitions(workspace.root)
+    definitions, problems = load_sound(workspace.root)
     deliveries: tuple[DeliveryRecord, ...] = ()
     messages: tuple[Message, ...] = ()
     if workspace.state_path.exists():
         with State(workspace.state_path) as state:
             deliveries = state.deliveries()
         messages = Outgoing(workspace.state_path).all(most=MOST_MESSAGES)
-    if not definitions.reports and not messages:
+    if not (definitions.reports or messages or deliveries or problems):
         panel(
             "state.html",
             key="nothing",
@@ -62,23 +65,45 @@ def show() -> None:
             steps=("Copy the example of `rampwise init` to reports/weekly.toml.", "Check it: `rampwise validate`."),
         )
         return
-    rows = [_row(schedule, deliveries, now) for _, schedule in sorted(definitions.reports.items())]
-    panel("report_schedules.html", key="reports", rows=rows, messages=messages, states=STATES)
-    _show_sending(workspace, definitions)
+    made = {each.report.partition("/")[0]: each for each in deliveries if each.finished_at is not None}
+    rows = [_row(schedule, made.get(name), now) for name, schedule in sorted(definitions.reports.items())]
+    rows += [_unscheduled(name, last) for name, last in sorted(made.items()) if name not in definitions.reports]
+    panel(
+        "report_schedules.html",
+        key="reports",
+        rows=rows,
+        messages=messages,
+        states=STATES,
+        problems=problems,
+        most=MOST_PROBLEMS,
+    )
+    if not problems:
+        _show_sending(workspace, definitions)
 
 
-def _row(schedule: ReportSchedule, deliveries: tuple[DeliveryRecord, ...], now: datetime) -> ScheduleRow:
+def _unscheduled(name: str, last: DeliveryRecord) -> ScheduleRow:
+    """A report that was made and has no schedule that can be read."""
+    told = f"reports/{name}.toml is not there any more, or cannot be read."
+    return ScheduleRow(name=name, title=name, description=told, timezone="", slots=(), channels=(), last=last)
+
+
+def _row(schedule: ReportSchedule, last: DeliveryRecord | None, now: datetime) -> ScheduleRow:
     zone = ZoneInfo(schedule.timezone)
-    slots = () if schedule.cron is None else islice(slots_after(schedule.cron, schedule.timezone, now), 3)
-    mine = [each for each in deliveries if each.report == schedule.name or is_final(each.report, schedule.name)]
-    done = [each for each in mine if each.finished_at is not None]
+    if schedule.cron is None:
+        slots: tuple[str, ...] = ("when an experiment is over",)
+    else:
+        coming = islice(slots_after(schedule.cron, schedule.timezone, now), 3)
+        slots = tuple(
+            f"{at:%a} {at.day} {at:%b %Y}, {at:%H:%M} {at:%Z}" for at in (each.astimezone(zone) for each in coming)
+        )
     return ScheduleRow(
-        schedule=schedule,
-        slots=tuple(
-            f"{at:%a} {at.day} {at:%b %Y}, {at:%H:%M} {at:%Z}" for at in (each.astimezone(zone) for each in slots)
-        ),
+        name=schedule.name,
+        title=schedule.screen_title,
+        description=schedule.description,
+        timezone=schedule.timezone,
+        slots=slots,
         channels=("the outbox", *destinations(schedule.deliver)),
-        last=max(done, key=lambda each: each.finished_at or each.slot, default=None),
+        last=last,
     )
 
 

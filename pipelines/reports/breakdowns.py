@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
 from pipelines import formatting
+from pipelines.reports.advice import health_advice
 from pipelines.reports.intervals import axis_svg, shared_axis, span_svg
 from pipelines.reports.provenance import cap_text
 from pipelines.reports.scorecard import effects_withheld, shown_at
@@ -19,6 +20,7 @@ POLICIES = {"exclude": "Left out", "first": "By first variant", "as_assigned": "
 CHOICES = {"raw": "Raw", "capped": "Capped", "adjusted": "Adjusted"}
 IDENTITIES = {"strict": "Strict", "first_touch": "First touch", "last_touch": "Last touch"}
 NOTHING = formatting.NONE
+BLOCKED = "A health check blocks, so none of these numbers is a result: use them to find the cause, not to decide."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,8 @@ class Table:
         The labels of that axis.
     notes
         What to know when reading it, sentences.
+    greyed
+        Whether it shows effects that must not be acted on, because a health check blocks; the first note says so.
     """
 
     key: str
@@ -46,6 +50,7 @@ class Table:
     pictures: tuple[Markup, ...] = ()
     axis: Markup | None = None
     notes: tuple[str, ...] = ()
+    greyed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,15 +65,15 @@ class _Span:
 
 def breakdowns(snapshot: Snapshot) -> tuple[Table, ...]:
     """Everything a snapshot keeps beside its main result, in the order of reading; empty where it keeps nothing."""
-    tables = [
+    effects = [
         *(table for metric in snapshot.metrics for table in _segments(snapshot, metric)),
         *_choices(snapshot),
         *_sensitivity(snapshot),
-        *_activation(snapshot),
-        *_maturity(snapshot),
-        *_identity(snapshot),
     ]
-    return tuple(tables)
+    if snapshot.blocked:
+        effects = [replace(table, greyed=True, notes=(BLOCKED, *table.notes)) for table in effects]
+    counts = [*_activation(snapshot), *_maturity(snapshot), *_identity(snapshot)]
+    return (*effects, *counts)
 
 
 def _segments(snapshot: Snapshot, metric: MetricResult) -> Iterator[Table]:
@@ -92,7 +97,7 @@ def _segments(snapshot: Snapshot, metric: MetricResult) -> Iterator[Table]:
                     )
                 )
                 spans.append(_span(effect, withheld=effect.treatment in hidden))
-        pictures, axis = _pictures(rows, spans, f"{metric.label} by {result.attribute}")
+        pictures, axis = _pictures(snapshot, rows, spans, f"{metric.label} by {result.attribute}")
         yield Table(
             key="segments",
             title=f"{metric.label} by {result.attribute}",
@@ -100,15 +105,15 @@ def _segments(snapshot: Snapshot, metric: MetricResult) -> Iterator[Table]:
             rows=tuple(rows),
             pictures=pictures,
             axis=axis,
-            notes=_interactions(result, hidden),
+            notes=_interactions(result, hidden, blocked=snapshot.blocked),
         )
 
 
-def _interactions(result: SegmentResult, hidden: frozenset[str]) -> tuple[str, ...]:
+def _interactions(result: SegmentResult, hidden: frozenset[str], *, blocked: bool) -> tuple[str, ...]:
     notes = ["Segments inform and do not decide: among many of them some look changed by chance."]
     for each in result.interactions:
-        if each.treatment in hidden:
-            continue
+        if blocked or each.treatment in hidden:
+            continue  # whether effects differ is a finding, too
         if each.p_value is None or each.statistic is None or each.df is None:
             notes.append(f"{each.treatment}: too few segments have a known effect to say whether it differs.")
             continue
@@ -140,7 +145,7 @@ def _choices(snapshot: Snapshot) -> Iterator[Table]:
                 rows.append((metric.label, effect.treatment, name, *effect_texts, saved))
                 spans.append(_span(effect, withheld=withheld))
     if rows or notes:
-        pictures, axis = _pictures(rows, spans, "Raw, capped and adjusted")
+        pictures, axis = _pictures(snapshot, rows, spans, "Raw, capped and adjusted")
         yield Table(
             key="choices",
             title="Raw, capped and adjusted",
@@ -168,7 +173,7 @@ def _sensitivity(snapshot: Snapshot) -> Iterator[Table]:
                 rows.append((name, units, metric.label, effect.treatment, *effect_texts))
                 spans.append(_span(effect, withheld=withheld))
     if rows:
-        pictures, axis = _pictures(rows, spans, "Units seen in several variants")
+        pictures, axis = _pictures(snapshot, rows, spans, "Units seen in several variants")
         yield Table(
             key="sensitivity",
             title=f"{snapshot.unit.capitalize()}s seen in several variants",
@@ -187,6 +192,12 @@ def _activation(snapshot: Snapshot) -> Iterator[Table]:
     within = "" if record.within_days is None else f" within {record.within_days:g} days of first exposure"
     word = health_word(record.state)
     p = "" if record.p_value is None else f" (p {_p(record.p_value)})"
+    advice = health_advice("activation")
+    told = (
+        ()
+        if record.state == "pass"
+        else (f"Likely causes: {' '.join(advice.causes)}", f"Next step: {advice.next_step}")
+    )
     yield Table(
         key="activation",
         title="Activation",
@@ -203,6 +214,7 @@ def _activation(snapshot: Snapshot) -> Iterator[Table]:
         notes=(
             f"Analysed are {snapshot.unit}s with {record.event}{within}.",
             f"Sample ratio of the activated: {word.text}{p}. {record.message}",
+            *told,
         ),
     )
 
@@ -314,17 +326,15 @@ def _span(effect: EffectNumbers, *, withheld: bool) -> _Span:
 
 
 def _pictures(
-    rows: Sequence[tuple[str, ...]], spans: Sequence[_Span], title: str
+    snapshot: Snapshot, rows: Sequence[tuple[str, ...]], spans: Sequence[_Span], title: str
 ) -> tuple[tuple[Markup, ...], Markup | None]:
     """A picture per row and the labels of their axis; none where there is nothing to draw."""
     if all(span.lift is None for span in spans):
         return (), None
-    axis = shared_axis(spans)
+    axis, tone = shared_axis(spans), Tone.MUTED if snapshot.blocked else Tone.NEUTRAL
     pictures = tuple(
         Markup(  # noqa: S704 titles are escaped there
-            span_svg(
-                f"{title}: {', '.join(row)}", axis, lift=span.lift, low=span.low, high=span.high, tone=Tone.NEUTRAL
-            )
+            span_svg(f"{title}: {', '.join(row)}", axis, lift=span.lift, low=span.low, high=span.high, tone=tone)
         )
         for row, span in zip(rows, spans, strict=True)
     )

@@ -38,6 +38,8 @@ class Item:
         The decision in words.
     verdict
         What holds, for a subject: what people decided, or what was computed where they did not.
+    steps
+        What to do about every health check that did not pass, a sentence each.
     result
         The decision's metric: its change and interval, or why there is none.
     decided
@@ -53,6 +55,7 @@ class Item:
     snapshot: Snapshot
     decision: shown.Word
     verdict: str
+    steps: tuple[str, ...]
     result: str
     decided: str
     changes: tuple[str, ...]
@@ -201,6 +204,11 @@ def _item(
         snapshot=snapshot,
         decision=word,
         verdict=word.label if decided is None else f"{shown.decision_word(decided.decision).label} (decided)",
+        steps=tuple(
+            f"{shown.name_in_words(each.name, shown.HEALTH_CHECKS)}: {shown.health_advice(each.name).next_step}"
+            for each in snapshot.health
+            if each.state != "pass"
+        ),
         result=result(snapshot),
         decided="" if decided is None else _decided(decided),
         changes=tuple(changes(snapshot, before)),
@@ -236,6 +244,7 @@ def _text(subject: str, items: Sequence[Item], missing: Sequence[str], sections:
             f"  {in_one_line(snapshot.decision.headline)}",
         ]
         parts += [f"  - {in_one_line(reason)}" for reason in snapshot.decision.reasons]
+        parts += [f"  Next step. {step}" for step in item.steps]
         parts += [f"  {in_one_line(line)}" for line in (item.decided, item.result) if line]
         parts += [f"  {in_one_line(change)}" for change in item.changes]
         parts += [f"  Data until {shown.time(snapshot.data_until)}; snapshot {snapshot.snapshot_id}"]
@@ -260,6 +269,7 @@ def _markdown(title: str, items: Sequence[Item], missing: Sequence[str], section
             "",
         ]
         parts += [f"- {markdown_text(reason)}" for reason in snapshot.decision.reasons]
+        parts += [f"- Next step. {markdown_text(step)}" for step in item.steps]
         parts += [f"- {markdown_text(item.decided)}"] if item.decided else []
         parts += [f"- **{markdown_text(item.result)}**", *(f"- {markdown_text(change)}" for change in item.changes)]
         parts += [f"- Data until {shown.time(snapshot.data_until)}; snapshot `{snapshot.snapshot_id}`"]

@@ -1,6 +1,7 @@
 """What dashboard, report and CLI share, so that one number looks the same everywhere.
 
-`wording` holds labels, tones and signs, `formatting` the numbers, `scorecard` the rows, `intervals` the pictures.
+`wording` holds labels, tones and signs, `advice` what to do about a health check, `formatting` the numbers,
+`scorecard` the rows, `intervals` the pictures.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pipelines.formatting import (
     signed_percent,
     time,
 )
+from pipelines.reports.advice import Advice, health_advice
 from pipelines.reports.breakdowns import Table, breakdowns
 from pipelines.reports.intervals import Axis, axis_svg, interval_svg, interval_title, shared_axis
 from pipelines.reports.planned import (
@@ -52,6 +54,7 @@ __all__ = [
     "EXCLUSIONS",
     "HEALTH_CHECKS",
     "ROLES",
+    "Advice",
     "Axis",
     "ScorecardRow",
     "Table",
@@ -67,6 +70,7 @@ __all__ = [
     "done_text",
     "effects_withheld",
     "exact_p_value",
+    "health_advice",
     "health_word",
     "interval_svg",
     "interval_title",

@@ -122,11 +122,6 @@ def last_slot(state: State, report: str) -> datetime | None:
     return max((each.slot for each in state.deliveries(report) if each.finished_at is not None), default=None)
 
 
-def is_final(carried: str, report: str) -> bool:
-    """Whether the ledger's name is that of one of a report's final reports."""
-    return carried.startswith(f"{report}/{FINAL}/")
-
-
 def over_since(
     state: State, experiment: Experiment, decisions: Mapping[str, HumanDecision], *, now: datetime
 ) -> datetime | None:
@@ -155,7 +150,7 @@ def _due_finals(
 ) -> tuple[Edition, ...]:
     decisions = latest_human_decisions(state.path)
     done = [each for each in state.deliveries() if each.finished_at is not None]
-    mine = [each for each in done if is_final(each.report, schedule.name)]
+    mine = [each for each in done if each.report.startswith(f"{schedule.name}/{FINAL}/")]
     floor = min([now, *(each.finished_at for each in mine if each.finished_at is not None)]) - FIRST_REACH
     found = []
     for name in schedule.covered(definitions.experiments, since=now, until=now):

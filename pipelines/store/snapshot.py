@@ -72,7 +72,8 @@ class HealthCheck:
     """One check of whether the data can be trusted."""
 
     name: str
-    """`sample_ratio`, `several_variants`, `exposures`, `values`, `data_stale`, `arrivals` or `imbalance`."""
+    """`sample_ratio`, `several_variants`, `exposures`, `values`, `few_units`, `data_stale`, `arrivals` or
+    `imbalance`."""
     state: str
     """`pass`, `warn` or `fail`."""
     blocks: bool

@@ -113,6 +113,20 @@ def test_mistakes_in_the_definitions_are_said_and_hide_nothing(
     assert "Run rampwise validate" in html
 
 
+@pytest.mark.parametrize("name", sorted(presentation.HEALTH_CHECKS))
+@pytest.mark.parametrize("blocks", [True, False])
+def test_a_check_that_did_not_pass_says_likely_causes_and_the_next_step(
+    open_page: Open, shown: Shown, write: Write, made: dict[str, Snapshot], name: str, *, blocks: bool
+) -> None:
+    ship = made["ship"]
+    check = replace(ship.health[0], name=name, state="fail", blocks=blocks, message="This was found.")
+    snapshot = replace(ship, snapshot_id=f"{name}-{blocks}", health=(check,))
+    html = text(shown(open_page(write(snapshot), "experiment", experiment=snapshot.experiment)))
+    advice = presentation.health_advice(name)
+    for sentence in (*advice.causes, advice.next_step):
+        assert sentence.replace("`", "") in re.sub(r" (?=[.,;])", "", html)
+
+
 def test_a_blocked_experiment_hides_every_verdict(
     open_page: Open, shown: Shown, write: Write, made: dict[str, Snapshot]
 ) -> None:
