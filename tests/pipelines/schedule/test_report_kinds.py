@@ -257,7 +257,7 @@ def test_formats_are_files_in_the_outbox_and_attached_to_mails(workspace: Worksp
 
 
 def test_a_mail_has_charts_inline_with_alt_text_and_stays_small(workspace: Workspace, samples: Any) -> None:
-    for index in range(4):
+    for index in range(6):
         define(workspace, f"test_{index}")
         many = tuple(samples.metric(f"metric_{number}") for number in range(12))
         keep(workspace, samples.snapshot(experiment=f"test_{index}", snapshot_id=f"test-{index}", metrics=many))
