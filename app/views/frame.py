@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+# Whole before any page runs: altair takes a pandas that another visitor's page is just importing for a complete one.
+import pandas as pd  # noqa: F401
 import streamlit as st
 
 from app.views import (
@@ -40,7 +42,8 @@ def run() -> None:
     )
     st.logo(str(_HERE / "logo.svg"), size="large")
     st.html(_HERE / "page.css")
-    if not gate.admitted():
+    admitted, who = gate.admitted()
+    if not admitted:
         return
 
     def show_experiment() -> None:
@@ -78,7 +81,7 @@ def run() -> None:
         }
     )
     st.set_page_config(page_title=f"{page.title} · rampwise")
-    gate.show_who()
+    gate.show_who(who)
     page.run()
 
 

@@ -43,6 +43,12 @@ def _component() -> ComponentRenderer:
     )
 
 
+def compile_all() -> None:
+    """Compile every template now, in place of each at its first use."""
+    for name in _environment().list_templates():
+        _environment().get_template(name)
+
+
 def prose(text: str) -> Markup:
     """A sentence, escaped, with `commands` between backticks set as code."""
     return Markup(sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 escaped on this line

@@ -9,12 +9,13 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
+from app.views.defined import sound_of
 from app.views.gate import current_actor
 from app.views.panel import panel
 from pipelines.access.roles import Action
 from pipelines.config import Settings, Workspace, find_workspace
 from pipelines.definitions.channels import destinations
-from pipelines.definitions.loader import Definitions, load_sound
+from pipelines.definitions.loader import Definitions
 from pipelines.definitions.reports import ReportSchedule
 from pipelines.errors import PipelineError
 from pipelines.schedule import preview, send_now, slots_after
@@ -48,7 +49,7 @@ def show() -> None:
     """The page."""
     st.title("Reports", anchor=False)
     workspace, now = find_workspace(), datetime.now(UTC)
-    definitions, problems = load_sound(workspace.root)
+    definitions, problems = sound_of(workspace.root)
     deliveries: tuple[DeliveryRecord, ...] = ()
     messages: tuple[Message, ...] = ()
     if workspace.state_path.exists():

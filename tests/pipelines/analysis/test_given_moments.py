@@ -181,8 +181,10 @@ def test_what_moments_cannot_tell_is_refused_in_the_definition(lab):
     p90 = QuantileMetric(name="conversion", kind="quantile", event="load", quantile=0.9, better="lower")
     adjusted = METRICS[1].model_copy(update={"name": "conversion", "covariates": {"own": True}})
     assert list(experiment_mistakes(table)) == []
-    capped = METRICS[1].model_copy(update={"name": "conversion", "cap": Cap(upper=9.0)})
-    for metric, words in ((p90, "is a quantile"), (adjusted, "has covariates"), (capped, "has a cap")):
+    capped = METRICS[1].model_copy(update={"name": "conversion", "cap": Cap(upper_quantile=0.99)})
+    absolute = METRICS[1].model_copy(update={"name": "conversion", "cap": Cap(upper=9.0)})
+    assert list(metric_mistakes(table, {"conversion": absolute})) == []
+    for metric, words in ((p90, "is a quantile"), (adjusted, "has covariates"), (capped, "has a cap at a quantile")):
         (mistake,) = metric_mistakes(table, {"conversion": metric})
         assert (mistake.location, words in mistake.message) == (("success", 0), True)
     for key, value in (("segments", ["a"]), ("identity", "strict"), ("activation", {"event": "x"})):
