@@ -12,6 +12,7 @@ import streamlit as st
 from app.views.defined import sound_of
 from app.views.gate import current_actor
 from app.views.panel import panel
+from pipelines import formatting
 from pipelines.access.roles import Action
 from pipelines.config import Settings, Workspace, find_workspace
 from pipelines.definitions.channels import destinations
@@ -94,9 +95,7 @@ def _row(schedule: ReportSchedule, last: DeliveryRecord | None, now: datetime) -
         slots: tuple[str, ...] = ("when an experiment is over",)
     else:
         coming = islice(slots_after(schedule.cron, schedule.timezone, now), 3)
-        slots = tuple(
-            f"{at:%a} {at.day} {at:%b %Y}, {at:%H:%M} {at:%Z}" for at in (each.astimezone(zone) for each in coming)
-        )
+        slots = tuple(_slot(at, zone) for at in coming)
     return ScheduleRow(
         name=schedule.name,
         title=schedule.screen_title,
@@ -106,6 +105,12 @@ def _row(schedule: ReportSchedule, last: DeliveryRecord | None, now: datetime) -
         channels=("the outbox", *destinations(schedule.deliver)),
         last=last,
     )
+
+
+def _slot(at: datetime, zone: ZoneInfo) -> str:
+    """When a report is due, in its schedule's time zone whoever looks: ``"Mon 3 Nov 2025, 08:00 CET"``."""
+    with formatting.times_in(zone):
+        return f"{at.astimezone(zone):%a} {formatting.time(at)}"
 
 
 def _show_sending(workspace: Workspace, definitions: Definitions) -> None:

@@ -93,7 +93,7 @@ def compose(
     missing
         Experiments that should be in it and have not been analysed yet.
     slot
-        The moment the report was due, in the schedule's own time zone.
+        The moment the report was due (aware); told like every other in the time zone of `times_in`.
     rendered_at
         The present moment (aware).
     public_url

@@ -113,7 +113,7 @@ def render_digest(
     missing
         Names of experiments the report should hold and that have not been analysed yet.
     slot
-        The moment the report was due, in the schedule's own time zone.
+        The moment the report was due (aware); told like every other in the time zone of `times_in`.
     rendered_at
         The present moment (aware).
     decided

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from pipelines.config import Settings, Workspace
 from pipelines.definitions.loader import Definitions
 from pipelines.definitions.reports import ReportFormat
+from pipelines.formatting import times_in
 from pipelines.reports.compose import compose, experiment_url
 from pipelines.reports.digest import Head
 from pipelines.reports.rendered import RenderedReport
@@ -68,24 +69,25 @@ class Sources:
         looks = {name: self._look(edition, name) for name in names}
         shown = tuple(look for look in looks.values() if look is not None)
         url = Settings.load(self.workspace).public_url
-        head = self._head(edition, names, shown, decisions, since=since, url=url)
-        report = compose(
-            schedule.screen_title,
-            () if schedule.kind == "owner_digest" else shown,
-            name=schedule.name,
-            before=self._before(edition, names),
-            description=schedule.description,
-            missing=tuple(name for name, look in looks.items() if look is None),
-            # The planned end of an experiment that was decided early is still to come, or there is none.
-            slot=min(edition.slot, self.now).astimezone(ZoneInfo(schedule.timezone)),
-            rendered_at=self.now,
-            public_url=url,
-            decided=decided,
-            head=head,
-            prefix="Final result: " if edition.experiment else "",
-            formats=schedule.formats if formats is None else formats,
-            with_charts=with_charts,
-        )
+        with times_in(ZoneInfo(schedule.timezone)):
+            head = self._head(edition, names, shown, decisions, since=since, url=url)
+            report = compose(
+                schedule.screen_title,
+                () if schedule.kind == "owner_digest" else shown,
+                name=schedule.name,
+                before=self._before(edition, names),
+                description=schedule.description,
+                missing=tuple(name for name, look in looks.items() if look is None),
+                # The planned end of an experiment that was decided early is still to come, or there is none.
+                slot=min(edition.slot, self.now),
+                rendered_at=self.now,
+                public_url=url,
+                decided=decided,
+                head=head,
+                prefix="Final result: " if edition.experiment else "",
+                formats=schedule.formats if formats is None else formats,
+                with_charts=with_charts,
+            )
         return Content(report=report, experiments=tuple(each.experiment for each in shown))
 
     def _since(self, edition: Edition) -> datetime:
