@@ -18,7 +18,7 @@ from pipelines.config import Workspace, create_workspace
 from pipelines.definitions.loader import Definitions, load_definitions
 from pipelines.definitions.reports import ReportSchedule
 from pipelines.reports import files
-from pipelines.schedule import DeliveryError, delivery, run_due
+from pipelines.schedule import DeliveryError, contents, delivery, run_due
 from pipelines.store.state import State
 
 NOW = datetime(2025, 11, 19, 12, tzinfo=UTC)
@@ -170,7 +170,7 @@ def test_an_unforeseen_error_gives_the_slot_back_and_is_not_hidden(
     def broken(*_: object, **__: object) -> str:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(delivery, "compose", broken)
+    monkeypatch.setattr(contents, "compose", broken)
     with pytest.raises(ZeroDivisionError):
         run(workspace)
     monkeypatch.undo()
