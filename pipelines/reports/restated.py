@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from pipelines import formatting
-from pipelines.reports.tables import Table
 from pipelines.reports.scorecard import effects_withheld
+from pipelines.reports.tables import Table
 from pipelines.store.restatements import LoggedRestatement, Restatement, RestatementCheck
 from pipelines.store.snapshot import MetricResult, Snapshot
 
