@@ -9,7 +9,6 @@ from pipelines import formatting
 from pipelines.reports import wording
 from pipelines.reports.scorecard import effects_withheld
 from pipelines.store.snapshot import Comparison, MetricResult, Snapshot
-from stats.precision import detectable_effect, units_factor, units_factor_to_exclude
 from stats.verdicts import Decision, Verdict
 
 MOST_TIMES = 100.0
@@ -149,6 +148,8 @@ def _limit(metric: MetricResult, each: Comparison) -> tuple[float, float, str] |
 
 def _more_units(snapshot: Snapshot, metric: MetricResult, each: Comparison) -> str:
     """What more units would show, where that is what is missing."""
+    from stats.precision import units_factor_to_exclude
+
     several = f" ({each.treatment})" if len(snapshot.arms) > 2 else ""
     if each.verdict == Verdict.NOT_YET_PROVEN_SAFE and metric.margin is not None and each.lift is not None:
         sign = 1.0 if metric.better == "higher" else -1.0
@@ -168,6 +169,8 @@ def _more_units(snapshot: Snapshot, metric: MetricResult, each: Comparison) -> s
 
 def _power(snapshot: Snapshot, metric: MetricResult, each: Comparison, several: str) -> str:
     """The effect that so many units find, beside the one that was asked for."""
+    from stats.precision import detectable_effect, units_factor
+
     plan, control = snapshot.plan, next(arm.mean for arm in metric.arms if arm.variant == snapshot.control)
     minimum, relative = plan.minimum_effect, plan.relative
     if metric.minimum_effect is not None:
