@@ -384,7 +384,7 @@ def test_the_log_is_what_every_batch_did_to_a_look_one_by_one(lab, tmp_path_fact
 
 
 @pytest.mark.slow
-@settings(QUICK, max_examples=60)
+@settings(QUICK, max_examples=12)
 @given(steps=STEPS, design=DESIGNS, activated=st.booleans())
 def test_the_log_is_what_every_batch_did_at_length(lab, tmp_path_factory, steps, design, activated):
     whatever_comes(lab, tmp_path_factory.mktemp("story"), steps, design, activated)
@@ -481,3 +481,21 @@ def test_corrected_moments_of_another_warehouse_are_a_restatement(lab: Any, tmp_
         deliver(2, 2.25, experiment="another")
         assert touching(told.warehouse, told.stored(0)) == {corrected}
         assert as_tuples(restatements(told.warehouse, told.stored(0))) == [("spent", "new", 0.5, 0.25, corrected)]
+
+
+def test_late_history_touches_the_look_that_froze_its_caps_and_no_later_one(lab: Any, tmp_path: Path) -> None:
+    with story(lab, tmp_path / "story", ("capped",)) as told:
+        begun(told)
+        told.look()
+        told.now += HOUR
+        # Of units that were never exposed, and of another name: they were active, and make the quantile what it is.
+        batch = told.happen([(2_000 + unit, "other", START - DAY, 1.0) for unit in range(3)])
+        told.now += HOUR
+        buys = told.happen([(3_000 + unit, "purchase", START - DAY, 3.0) for unit in range(300)])
+        assert touching(told.warehouse, told.stored(0)) == {batch, buys}
+        assert touching(told.warehouse, told.stored(1)) == frozenset()
+        told.now += HOUR
+        told.look()
+        assert [each[-1] for each in as_tuples(told.log)] == [buys]
+        assert as_tuples(told.log) == one_by_one(told, told.stored(0))
+        assert {each.snapshot_id for each in told.log} == {told.stored(0).shown.snapshot_id}
