@@ -30,6 +30,7 @@ from app.commands import (
     flags,
     ingestion,
     integrity,
+    moments,
     overviews,
     plan,
     power,
@@ -104,6 +105,7 @@ for name, command in (
 ):
     cli.command(name)(command)
 cli.add_typer(ingestion.group, name="ingest")
+cli.add_typer(moments.group, name="moments")
 cli.add_typer(presets.group, name="metrics")
 cli.add_typer(reports.group, name="report")
 cli.add_typer(data.group, name="data")

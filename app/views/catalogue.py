@@ -7,9 +7,9 @@ from difflib import get_close_matches
 import streamlit as st
 from streamlit.navigation.page import Page
 
+from app.views.defined import definitions_of
 from app.views.panel import panel
 from app.views.snapshots import Looks, load_looks, past_looks
-from pipelines.definitions.loader import load_definitions
 from pipelines.definitions.presets import presets
 from pipelines.reports.catalogue import Entry, catalogue
 from pipelines.reports.metric_history import history
@@ -28,7 +28,7 @@ def show(*, one_experiment: Page) -> None:
     """
     st.title("Metrics", anchor=False)
     looks = load_looks()
-    entries = catalogue(load_definitions(looks.workspace.root).metrics, tuple(looks.snapshots.values()))
+    entries = catalogue(definitions_of(looks.workspace.root).metrics, tuple(looks.snapshots.values()))
     if not entries:
         _show_none()
         return

@@ -11,9 +11,9 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.navigation.page import Page
 
+from app.views.defined import definitions_of
 from app.views.panel import panel
 from app.views.snapshots import Looks, load_looks
-from pipelines.definitions.loader import load_definitions
 from pipelines.definitions.problems import DefinitionError
 from pipelines.reports import presentation
 from pipelines.reports.render import URGENCY
@@ -112,7 +112,7 @@ def _text(snapshot: Snapshot) -> str:
 def never_analysed(looks: Looks) -> tuple[tuple[str, ...], int]:
     """Experiments that are defined but have no snapshot, and how many mistakes keep the definitions from loading."""
     try:
-        defined = load_definitions(looks.workspace.root).experiments
+        defined = definitions_of(looks.workspace.root).experiments
     except DefinitionError as error:
         return (), len(error.problems)
     return tuple(sorted(name for name in defined if name not in looks.snapshots and name not in looks.unreadable)), 0

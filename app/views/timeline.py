@@ -16,7 +16,7 @@ _BLUE, _ORANGE = "#2f7fd6", "#d1661b"
 
 def show_timelines(snapshot: Snapshot) -> None:
     """Charts of the comparisons that decide; nothing where the plan does not allow them to be read yet."""
-    specifications = _specifications(snapshot.snapshot_id, snapshot)
+    specifications = chart_specifications(snapshot)
     if not specifications:
         return
     st.subheader("Effect over time")
@@ -26,6 +26,11 @@ def show_timelines(snapshot: Snapshot) -> None:
         st.markdown(f"**{plain(title)}**")
         st.vega_lite_chart(specification, width="stretch", key=f"timeline_{snapshot.snapshot_id}_{position}")
         st.caption(plain(caption))
+
+
+def chart_specifications(snapshot: Snapshot) -> list[tuple[str, dict[str, Any], str]]:
+    """Title, Vega-Lite specification and caption of each chart, made once."""
+    return _specifications(snapshot.snapshot_id, snapshot)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
