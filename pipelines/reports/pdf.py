@@ -11,7 +11,7 @@ from pipelines.reports.charts import plain_colours
 
 _STYLE = """details { display: none } .timeline svg { min-width: 0 } .timeline { break-inside: avoid }
 .change, .tiles dd, tfoot th, tfoot td { font-weight: 600 }
-section > h2 + .note, section > h3 + .note { break-after: avoid }"""
+.role { break-after: avoid } section > h2 + .note, section > h3 + .note { break-after: avoid }"""
 """The SQL that a click opens stays on the page; a heading stays with its picture."""
 
 
