@@ -4,13 +4,13 @@
 
 A demo workspace is built first (30 s) unless one is given, which is changed. Page scripts run in this process, the way
 Streamlit's own test runner runs them, after two runs that fill caches; beside their wall clock stands the processor
-time of their thread, which the goal is about, because other processes may share the machine. Clicks are made and timed inside a page of Chromium
-(`visitors/clicks.js`), from the click until the new number stands in the page. Many sessions are WebSockets that ask as
-the page does (`visitors/sessions.py`; twenty browsers on one machine would measure the browsers), with one real browser
-among them; first alone, then while `rampwise ingest events` and `rampwise analyze` run again and again: the ratio is of
-the two. A cold start is from the start of `rampwise dashboard` until an experiment's title stands in a browser that has
-never seen the page, with preloading and without, in turns. Needs Linux and Chromium; the exit code is 1 where a goal is
-missed.
+time of their thread, which the goal is about, because other processes may share the machine. Clicks are made and timed
+inside a page of Chromium (`visitors/clicks.js`), from the click until the new number stands in the page. Many sessions
+are WebSockets that ask as the page does (`visitors/sessions.py`; twenty browsers on one machine would measure the
+browsers), with one real browser among them; first alone, then while `rampwise ingest events` and `rampwise analyze` run
+again and again: the ratio is of the two. A cold start is from the start of `rampwise dashboard` until an experiment's
+title stands in a browser that has never seen the page, with preloading and without, in turns. Needs Linux and Chromium;
+the exit code is 1 where a goal is missed.
 """
 
 from __future__ import annotations
