@@ -24,6 +24,7 @@ from app.views import (
     report_schedules,
 )
 from app.views.panel import panel
+from pipelines import formatting
 from pipelines.config import WorkspaceError
 from pipelines.errors import PipelineError
 
@@ -82,7 +83,9 @@ def run() -> None:
     )
     st.set_page_config(page_title=f"{page.title} · rampwise")
     gate.show_who(who)
-    page.run()
+    with formatting.times_in(formatting.time_zone(st.context.timezone)):
+        st.sidebar.caption(f"Times: {formatting.zone_in_words()}. Days of experiments: UTC.")
+        page.run()
 
 
 def _guarded(show: Callable[[], None]) -> None:

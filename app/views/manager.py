@@ -10,11 +10,11 @@ import streamlit as st
 from streamlit.navigation.page import Page
 
 from app.views.defined import definitions_of
-from app.views.overview_words import GOAL_WORDS, OUTCOME_WORDS, amount, change, manager_tiles
 from app.views.panel import panel
 from app.views.snapshots import load_looks
 from pipelines.reports.portfolio import HALF_LIFE, portfolio
 from pipelines.reports.portfolio_record import Bar
+from pipelines.reports.portfolio_words import GOAL_WORDS, OUTCOME_WORDS, amount, change, manager_tiles
 from pipelines.store.human_decisions import latest_human_decisions
 
 HALF_LIVES = {"3 months": 91.0, "6 months": HALF_LIFE, "1 year": 365.0, "No decay": math.inf}

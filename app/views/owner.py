@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from app.views.defined import definitions_of
-from app.views.overview_words import owner_tiles
 from app.views.panel import panel
 from app.views.snapshots import load_looks
 from pipelines.rollouts.operations import operations
+from pipelines.schedule.owner_words import owner_tiles
 
 
 def show() -> None:

@@ -12,13 +12,14 @@ import streamlit as st
 from app.views.defined import sound_of
 from app.views.gate import current_actor
 from app.views.panel import panel
+from pipelines import formatting
 from pipelines.access.roles import Action
 from pipelines.config import Settings, Workspace, find_workspace
 from pipelines.definitions.channels import destinations
 from pipelines.definitions.loader import Definitions
 from pipelines.definitions.reports import ReportSchedule
 from pipelines.errors import PipelineError
-from pipelines.schedule import send_now, slots_after
+from pipelines.schedule import preview, send_now, slots_after
 from pipelines.schedule.sending import send_waiting
 from pipelines.store.outgoing import Message, Outgoing
 from pipelines.store.state import DeliveryRecord, State
@@ -90,18 +91,26 @@ def _unscheduled(name: str, last: DeliveryRecord) -> ScheduleRow:
 
 def _row(schedule: ReportSchedule, last: DeliveryRecord | None, now: datetime) -> ScheduleRow:
     zone = ZoneInfo(schedule.timezone)
+    if schedule.cron is None:
+        slots: tuple[str, ...] = ("when an experiment is over",)
+    else:
+        coming = islice(slots_after(schedule.cron, schedule.timezone, now), 3)
+        slots = tuple(_slot(at, zone) for at in coming)
     return ScheduleRow(
         name=schedule.name,
         title=schedule.screen_title,
         description=schedule.description,
         timezone=schedule.timezone,
-        slots=tuple(
-            f"{at:%a} {at.day} {at:%b %Y}, {at:%H:%M} {at:%Z}"
-            for at in (each.astimezone(zone) for each in islice(slots_after(schedule.cron, schedule.timezone, now), 3))
-        ),
+        slots=slots,
         channels=("the outbox", *destinations(schedule.deliver)),
         last=last,
     )
+
+
+def _slot(at: datetime, zone: ZoneInfo) -> str:
+    """When a report is due, in its schedule's time zone whoever looks: ``"Mon 3 Nov 2025, 08:00 CET"``."""
+    with formatting.times_in(zone):
+        return f"{at.astimezone(zone):%a} {formatting.time(at)}"
 
 
 def _show_sending(workspace: Workspace, definitions: Definitions) -> None:
@@ -112,11 +121,13 @@ def _show_sending(workspace: Workspace, definitions: Definitions) -> None:
     if actor is None or not actor.may(Action.SEND_REPORT):
         st.caption("Sending takes the role editor or admin. Ask an admin of this workspace.")
         return
-    columns = st.columns([3, 1], vertical_alignment="bottom")
+    columns = st.columns([3, 1, 1], vertical_alignment="bottom")
     chosen = columns[0].selectbox(
         "Report", sorted(definitions.reports), format_func=lambda name: definitions.reports[name].screen_title
     )
-    if not columns[1].button("Send it now", width="stretch"):
+    if columns[1].button("Preview", width="stretch"):
+        _show_preview(workspace, definitions, chosen)
+    if not columns[2].button("Send it now", width="stretch"):
         return
     try:
         done = send_now(workspace, definitions, chosen, actor=actor, now=datetime.now(UTC))
@@ -131,3 +142,15 @@ def _show_sending(workspace: Workspace, definitions: Definitions) -> None:
         st.warning(f"{told} Not sent: {'; '.join(failed)}")
     else:
         st.success(told)
+
+
+def _show_preview(workspace: Workspace, definitions: Definitions, chosen: str) -> None:
+    """What would be sent now: its subject and text, and the page to download."""
+    try:
+        found = preview(workspace, definitions, chosen, formats=("html",), now=datetime.now(UTC))
+    except PipelineError as error:
+        st.error(str(error))
+        return
+    st.caption("Not sent, not recorded. Its subject and text:")
+    st.code(f"Subject: {found.subject}\n\n{found.text}", language=None, wrap_lines=True)
+    st.download_button("Download the page", found.html, file_name=f"{chosen}.html", mime="text/html")

@@ -292,6 +292,17 @@ def test_a_link_with_owner_and_metric_restores_what_its_sender_chose(visit: Call
     assert sender.complaints == receiver.complaints == []
 
 
+def test_a_reader_in_another_time_zone_reads_their_own_times(browser: Browser, dashboard: str) -> None:
+    context = browser.new_context(timezone_id="America/New_York", locale="de-DE")
+    page = context.new_page()
+    page.goto(f"{dashboard}/experiment?experiment={SHIP}")
+    told = page.locator("time").first
+    expect(told).to_have_text(re.compile(r"^\d+ [A-Z][a-z]{2} \d{4}, \d\d:\d\d E[SD]T$"))
+    expect(told).to_have_attribute("title", re.compile("UTC$"))
+    expect(page.get_by_test_id("stSidebar")).to_contain_text("America/New_York")
+    context.close()
+
+
 def test_the_method_and_the_download_are_one_click_away(visit: Callable[..., Any], demo: Path) -> None:
     tour = visit()
     page = tour.go(f"experiment?experiment={SHIP}")

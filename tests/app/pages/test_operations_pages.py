@@ -202,6 +202,20 @@ def test_reports_show_next_slots_in_their_time_zone_and_are_sent_now(
     assert [row.action for row in audit][-1] == "send_report"
 
 
+def test_a_report_is_previewed_without_being_sent(made: dict, write: Write, open_page: Open, shown: Shown) -> None:
+    root = defined(write(*made.values()), title=HOSTILE)
+    (root / "reports" / "final.toml").write_text('kind = "final"\ntitle = "Final result"\n', encoding="utf-8")
+    page = open_page(root, "reports")
+    assert "when an experiment is over" in shown(page)
+    page.selectbox[0].select("weekly").run()
+    page = next(each for each in page.button if each.label == "Preview").click().run()
+    assert not page.exception
+    assert page.code[0].value.startswith("Subject: ")
+    assert "snapshot " in page.code[0].value
+    assert list((root / "outbox").glob("*.html")) == []
+    assert 'data-state="waiting"' not in shown(open_page(root, "reports"))
+
+
 @pytest.mark.parametrize("broken", ["metrics/orders.toml", "reports/weekly.toml"])
 def test_broken_definitions_are_named_and_hide_no_delivery(
     made: dict, write: Write, open_page: Open, shown: Shown, broken: str

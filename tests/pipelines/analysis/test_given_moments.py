@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.analysis import analyse
-from pipelines.analysis.given_moments import GivenMomentsError
+from pipelines.analysis.given_moments import GivenMomentsError, read_given_moments
 from pipelines.analysis.reading import read_moments
 from pipelines.definitions.cleaning import Cap
 from pipelines.definitions.consistency import experiment_mistakes
@@ -174,6 +174,21 @@ def test_without_any_moments_there_is_not_enough_data(lab):
         (snapshot,) = analyse(warehouse, lab.definitions(made(lab, data="moments"), *METRICS), None, now=lab.END)
     assert snapshot.exposed == 0
     assert {arm.status for metric in snapshot.metrics for arm in metric.arms} != {"ok"}
+
+
+def test_an_absolute_cap_is_kept_as_what_the_other_warehouse_applied(lab, from_events):
+    _, rows = from_events
+    capped = METRICS[1].model_copy(update={"cap": Cap(upper=90.0)})
+    part = METRICS[2].denominator.model_copy(update={"cap": Cap(lower=1.0, upper=3.0)})
+    ratio = METRICS[2].model_copy(update={"denominator": part})
+    with lab.warehouse() as given:
+        ingest_moments(given, pa.Table.from_pylist(rows), known=KNOWN)
+        found = read_given_moments(given, made(lab, data="moments"), [METRICS[0], capped, ratio], until=lab.END)
+    assert [found.metrics[name].caps for name in ("conversion", "revenue", "order_value")] == [
+        (None,),
+        ((-np.inf, 90.0),),
+        (None, (1.0, 3.0)),
+    ]
 
 
 def test_what_moments_cannot_tell_is_refused_in_the_definition(lab):

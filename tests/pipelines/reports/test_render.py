@@ -274,7 +274,7 @@ def test_a_digest_puts_what_needs_a_person_first(samples: Any) -> None:
     assert [text for _, text in shown.find("h1")] == ["Weekly"]
     assert [text for _, text in shown.find("h2")] == ["Broken", "Decide", "Runs"]
     assert "pricing: not analysed yet. Run rampwise analyze pricing." in shown.text()
-    assert "Due 2025-11-18 07:00 UTC" in shown.text()
+    assert "Due 18 Nov 2025, 07:00 UTC" in shown.text()
 
 
 def test_a_digest_of_nothing_says_so(samples: Any) -> None:
