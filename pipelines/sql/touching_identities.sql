@@ -4,4 +4,4 @@
 SELECT DISTINCT batch_id
 FROM identity_rows
 WHERE batch_id > $after AND linked_at < $moment
-    AND batch_id IN (SELECT batch_id FROM batches WHERE finished_at > $moment AND accepted > 0)
+    AND batch_id IN (SELECT batch_id FROM batches WHERE finished_at > $moment)

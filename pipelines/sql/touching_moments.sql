@@ -4,4 +4,4 @@
 SELECT DISTINCT batch_id
 FROM moment_rows
 WHERE batch_id > $after AND experiment = $experiment AND day < $until::TIMESTAMP
-    AND batch_id IN (SELECT batch_id FROM batches WHERE finished_at > $moment AND accepted > 0)
+    AND batch_id IN (SELECT batch_id FROM batches WHERE finished_at > $moment)

@@ -5,7 +5,7 @@
 -- $identified (anonymous ids count for known units: events of any id may matter), $history (events of any name and unit
 -- before it were read as history; NULL for none).
 WITH later AS (
-    SELECT batch_id FROM batches WHERE finished_at > $moment AND batch_id > $after AND accepted > 0
+    SELECT batch_id FROM batches WHERE finished_at > $moment AND batch_id > $after
 )
 
 SELECT DISTINCT batch_id

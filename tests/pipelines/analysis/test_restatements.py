@@ -384,7 +384,7 @@ def test_the_log_is_what_every_batch_did_to_a_look_one_by_one(lab, tmp_path_fact
 
 
 @pytest.mark.slow
-@settings(QUICK, max_examples=60)
+@settings(QUICK, max_examples=12)
 @given(steps=STEPS, design=DESIGNS, activated=st.booleans())
 def test_the_log_is_what_every_batch_did_at_length(lab, tmp_path_factory, steps, design, activated):
     whatever_comes(lab, tmp_path_factory.mktemp("story"), steps, design, activated)
@@ -432,3 +432,70 @@ def whatever_comes(lab, folder, steps, design, activated, names=tuple(each.name 
             ingested = {each.batch: each.ingested_at for each in changes}
             # As long as a look is among the latest ones, the log holds what as-of says.
             assert as_tuples(logged) == [each for each in expected if ingested[each[-1]] <= after]
+
+
+def test_a_late_identity_that_joins_two_ids_is_a_restatement(lab: Any, tmp_path: Path) -> None:
+    with story(lab, tmp_path / "story", identity="last_touch") as told:
+        link = "INSERT INTO identity_rows VALUES (?, ?, ?, ?, ?)"
+        told.now = START + 3 * DAY
+        told._ledger("identities", 1)
+        told.warehouse.connection.execute(link, [1, 900, 7, in_utc(START), told.batch])
+        begun(told)
+        batch = told.happen([(901, "purchase", START + 2 * DAY, 50.0)])
+        told.now += HOUR
+        told._ledger("identities", 1)
+        told.warehouse.connection.execute(link, [2, 901, 4, in_utc(START + DAY), told.batch])
+        joined = told.batch
+        told._ledger("identities", 1)
+        told.warehouse.connection.execute(link, [3, 902, 5, in_utc(told.now), told.batch])
+        assert touching(told.warehouse, told.stored(0)) == {batch, joined}
+        told.now += HOUR
+        told.look()
+        assert [(each.metric, each.batch, each.amount) for each in told.log] == [
+            ("spent", joined, pytest.approx(1.0, rel=1e-9))
+        ]
+        assert as_tuples(told.log) == one_by_one(told, told.stored(0))
+
+
+def test_corrected_moments_of_another_warehouse_are_a_restatement(lab: Any, tmp_path: Path) -> None:
+    with story(lab, tmp_path / "story", ("spent",), data="moments") as told:
+
+        def deliver(day: int, mean: float, *, experiment: str = "checkout") -> int:
+            told._ledger("moments", 2)
+            for variant, level in (("old", 2.0), ("new", mean)):
+                told.row += 1
+                values = [told.row, experiment, "spent", variant, in_utc(START + day * DAY), 100.0 + day, level, 1.0]
+                told.warehouse.connection.execute(
+                    "INSERT INTO moment_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, ?)",
+                    [*values, told.batch],
+                )
+            return told.batch
+
+        told.now = START + 3 * DAY
+        for day in range(3):
+            deliver(day, 2.5)
+        told.look()
+        told.now += HOUR
+        corrected = deliver(2, 2.25)
+        deliver(4, 2.5)
+        deliver(2, 2.25, experiment="another")
+        assert touching(told.warehouse, told.stored(0)) == {corrected}
+        assert as_tuples(restatements(told.warehouse, told.stored(0))) == [("spent", "new", 0.5, 0.25, corrected)]
+
+
+def test_late_history_touches_the_look_that_froze_its_caps_and_no_later_one(lab: Any, tmp_path: Path) -> None:
+    with story(lab, tmp_path / "story", ("capped",)) as told:
+        begun(told)
+        told.look()
+        told.now += HOUR
+        # Of units that were never exposed, and of another name: they were active, and make the quantile what it is.
+        batch = told.happen([(2_000 + unit, "other", START - DAY, 1.0) for unit in range(3)])
+        told.now += HOUR
+        buys = told.happen([(3_000 + unit, "purchase", START - DAY, 3.0) for unit in range(300)])
+        assert touching(told.warehouse, told.stored(0)) == {batch, buys}
+        assert touching(told.warehouse, told.stored(1)) == frozenset()
+        told.now += HOUR
+        told.look()
+        assert [each[-1] for each in as_tuples(told.log)] == [buys]
+        assert as_tuples(told.log) == one_by_one(told, told.stored(0))
+        assert {each.snapshot_id for each in told.log} == {told.stored(0).shown.snapshot_id}
