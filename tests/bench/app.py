@@ -4,13 +4,13 @@
 
 A demo workspace is built first (30 s) unless one is given, which is changed. Page scripts run in this process, the way
 Streamlit's own test runner runs them, after two runs that fill caches; beside their wall clock stands the processor
-time of their thread, because other processes may share the machine. Clicks are made and timed inside a page of Chromium
-(`visitors/clicks.js`), from the click until the new number stands in the page. Many sessions are WebSockets that ask as
-the page does (`visitors/sessions.py`; twenty browsers on one machine would measure the browsers), with one real browser
-among them; first alone, then while `rampwise ingest events` and `rampwise analyze` run again and again: the ratio is of
-the two. A cold start is from the start of `rampwise dashboard` until an experiment's title stands in a browser that has
-never seen the page, with preloading and without, in turns. Needs Linux and Chromium; the exit code is 1 where a goal is
-missed.
+time of their thread, which the goal is about, because other processes may share the machine. Clicks are made and timed
+inside a page of Chromium (`visitors/clicks.js`), from the click until the new number stands in the page. Many sessions
+are WebSockets that ask as the page does (`visitors/sessions.py`; twenty browsers on one machine would measure the
+browsers), with one real browser among them; first alone, then while `rampwise ingest events` and `rampwise analyze` run
+again and again: the ratio is of the two. A cold start is from the start of `rampwise dashboard` until an experiment's
+title stands in a browser that has never seen the page, with preloading and without, in turns. Needs Linux and Chromium;
+the exit code is 1 where a goal is missed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import logging
 import os
 import shutil
 import statistics
@@ -133,6 +134,7 @@ def page_scripts(root: Path, table: Table) -> None:
     from streamlit.testing.v1 import AppTest
     from streamlit.util import calc_hash
 
+    logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context").setLevel(logging.ERROR)
     os.environ[WORKSPACE_VARIABLE] = str(root)
     set_option("server.address", LOOPBACK)
     for name, value in SAFETY:
@@ -153,9 +155,9 @@ def page_scripts(root: Path, table: Table) -> None:
         first = 1000 * found[0][0]
         told = f"{spread(wall.tolist())}, processor {np.median(processor):3.0f} ms; the first time {first:.0f} ms"
         promised = page in PROMISED
-        reached = not promised or float(np.median(wall)) <= SCRIPT_GOAL
+        reached = not promised or float(np.median(processor)) <= SCRIPT_GOAL
         what = f"script of {page or 'experiments'} {' '.join(query.values())}"
-        table.row(what, told, f"{SCRIPT_GOAL:.0f} ms" if promised else "", reached=reached)
+        table.row(what, told, f"{SCRIPT_GOAL:.0f} ms of the processor" if promised else "", reached=reached)
 
 
 def new_page(browser: Browser) -> Page:
