@@ -34,7 +34,7 @@ class Question:
     Attributes
     ----------
     role
-        ``"success"``, ``"guardrail"`` or ``"secondary"``.
+        ``"success"``, ``"guardrail"``, ``"secondary"`` or ``"exploratory"``.
     margin
         Tolerated relative harm of a guardrail, a proportion.
     confidence
@@ -51,7 +51,7 @@ class Question:
 
 
 def questions(experiment: Experiment) -> dict[str, Question]:
-    """The question per metric, in the order success, guardrails, secondary.
+    """The question per metric, in the order success, guardrails, secondary, exploratory.
 
     Success comparisons share alpha (Bonferroni over metrics and treatments); guardrails and secondary metrics are
     not corrected: Schultzberg et al. (2024), arXiv:2402.11609.
@@ -81,6 +81,9 @@ def questions(experiment: Experiment) -> dict[str, Question]:
         ask(guardrail.metric, "guardrail", rates.guardrail_alpha, guardrail.margin)
     for name in experiment.secondary:
         ask(name, "secondary", plan.alpha)
+    comparisons = len(experiment.exploratory) * len(experiment.treatments)
+    for name in experiment.exploratory:
+        ask(name, "exploratory", plan.alpha / comparisons)
     return asked
 
 
