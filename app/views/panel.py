@@ -14,7 +14,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from streamlit.components.v2.types import ComponentRenderer
 
+from pipelines.formatting import for_page
 from pipelines.reports import presentation
+from pipelines.reports.render import shown_text
 
 _HERE = Path(__file__).parent
 
@@ -27,6 +29,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=shown_text,
     )
     environment.globals["show"] = presentation
     environment.filters["prose"] = prose
@@ -45,7 +48,7 @@ def _component() -> ComponentRenderer:
 
 def prose(text: str) -> Markup:
     """A sentence, escaped, with `commands` between backticks set as code."""
-    return Markup(sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 escaped on this line
+    return Markup(sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(for_page(text)))))  # noqa: S704 escaped on this line
 
 
 def render(template: str, **values: object) -> str:

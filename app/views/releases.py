@@ -9,9 +9,9 @@ from typing import Any
 import streamlit as st
 
 from app.views.gate import current_actor
+from app.views.markdown import plain, sentences
 from app.views.panel import panel
 from app.views.release_words import GUARDRAIL_WORDS, PHASE_WORDS, change, row_of, stage_rows
-from app.views.timeline import plain
 from pipelines.access.roles import Action
 from pipelines.config import Workspace, find_workspace
 from pipelines.definitions.loader import Definitions, load_definitions
@@ -40,7 +40,7 @@ def show() -> None:
         return
     st.title("Releases", anchor=False)
     if asked is not None:
-        st.warning(f"No rollout is called {asked!r} here.")
+        st.warning(sentences(f"No rollout is called {asked!r} here."))
     if not found:
         panel(
             "state.html",
@@ -114,11 +114,11 @@ def _evidence(one: Overview) -> Evidence | None:
 
 def _show_charts(one: Overview, readings: Sequence[Mapping[str, Any]]) -> None:
     """Each guardrail over the ticks: its change, the band that holds at every tick, and what is tolerated."""
-    for title, points, tolerance in _series(readings):
+    for place, (title, points, tolerance) in enumerate(_series(readings)):
         if len(points) < 2:
             continue
         st.markdown(f"**{plain(title)}, change against the untreated**")
-        key = f"band_{one.name}_{one.state.run}_{title}_{len(points)}"
+        key = f"band_{one.name}_{one.state.run}_{place}_{len(points)}"
         st.vega_lite_chart(band(points, tolerance), width="stretch", key=key)
 
 
@@ -212,6 +212,6 @@ def _do(workspace: Workspace, one: Overview, happening: Happening) -> None:
             tell(workspace, act(log, one.name, happening, actor=actor, at=datetime.now(UTC)))
             publish_flags(workspace, log)
     except PipelineError as error:
-        st.error(str(error))
+        st.error(sentences(str(error)))
         return
     st.rerun()

@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from app.views.markdown import plain
 from pipelines.reports.presentation import progress_text
 from pipelines.reports.timeline import Timeline, timelines
 from pipelines.store.snapshot import Snapshot
@@ -21,7 +22,7 @@ def show_timelines(snapshot: Snapshot) -> None:
         return
     st.subheader("Effect over time")
     if progress_text(snapshot):
-        st.caption(progress_text(snapshot))
+        st.caption(plain(progress_text(snapshot)))
     for position, (title, specification, caption) in enumerate(specifications):
         st.markdown(f"**{plain(title)}**")
         st.vega_lite_chart(specification, width="stretch", key=f"timeline_{snapshot.snapshot_id}_{position}")
@@ -90,8 +91,3 @@ def specification(chart: Timeline) -> dict[str, Any]:
     # The chart has its description; its marks one by one would only be nameless pictures to a screen reader.
     made: dict[str, Any] = layered.configure_mark(aria=False).to_dict()
     return made
-
-
-def plain(text: str) -> str:
-    """A text without meaning to Markdown."""
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]()#+-.!$<>|~:" else letter for letter in text)

@@ -176,6 +176,11 @@ def _exact(value: float | None) -> str:
     return "" if value is None else repr(value)
 
 
+def shown_text(value: object) -> object:
+    """What a template writes, before it is escaped: a text without controls and turns of direction."""
+    return formatting.for_page(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 @cache
 def environment() -> Environment:
     """Templates of reports, which escape everything that comes from outside."""
@@ -185,6 +190,7 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=shown_text,
     )
     style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()

@@ -197,7 +197,7 @@ def timeline_svg(chart: Timeline) -> Markup:
             'style="fill:var(--rw-good,#1161b8);stroke:var(--rw-surface,#fff);stroke-width:1.5"/>'
         )
     marks.append("</g>")
-    title = escape(f"{chart.title}: cumulative effect by day. {chart.caption}")
+    title = escape(formatting.for_page(f"{chart.title}: cumulative effect by day. {chart.caption}"))
     body = "".join(marks)
     return Markup(  # noqa: S704 only numbers and escaped text
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{title}" viewBox="0 0 {WIDTH} {HEIGHT}">'
@@ -249,7 +249,7 @@ def _axes(chart: Timeline) -> list[str]:
     ]
     marks.append(
         f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 2}" text-anchor="end" style="fill:currentColor;font-size:12px">'
-        f"days since the start; effect in {escape(chart.unit)}</text>"
+        f"days since the start; effect in {escape(formatting.for_page(chart.unit))}</text>"
     )
     return marks
 
