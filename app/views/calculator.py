@@ -46,7 +46,7 @@ def show() -> None:
                 _show_unanswered("There is no answer to this question", str(error))
             return
     for field, message in found.items():
-        fields.slots.get(field, inputs).error(sentences(message))
+        fields.slots.get(field, inputs).error(message)
     with results:
         if found:
             _show_unanswered("Some inputs need a correction", "The fields on this page say which and why.")
