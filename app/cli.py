@@ -29,11 +29,13 @@ from app.commands import (
     flags,
     ingestion,
     integrity,
+    moments,
     overviews,
     plan,
     power,
     presets,
     reports,
+    restating,
     rollouts,
     workspaces,
 )
@@ -90,6 +92,7 @@ for name, command in (
     ("results", analysis.results),
     ("decide", decisions.decide),
     ("decisions", decisions.decisions),
+    ("restatements", restating.restatements),
     ("power", power.power),
     ("plan", plan.plan),
     ("dashboard", dashboards.dashboard),
@@ -102,6 +105,7 @@ for name, command in (
 ):
     cli.command(name)(command)
 cli.add_typer(ingestion.group, name="ingest")
+cli.add_typer(moments.group, name="moments")
 cli.add_typer(presets.group, name="metrics")
 cli.add_typer(reports.group, name="report")
 cli.add_typer(data.group, name="data")

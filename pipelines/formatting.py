@@ -2,6 +2,10 @@
 
 Rounding never contradicts a verdict: an interval that excludes 0 (or stays inside a margin) is shown with as many
 decimals as it takes to see that.
+
+Numbers and dates look the same for every reader: sentences are written once, with a snapshot, and numbers beside them
+in another format would read as other numbers. The month is a word, so that no date can be taken for another. Moments
+are told in the reader's time zone, named every time (`times_in`); days are those of the plan, UTC days.
 """
 
 from __future__ import annotations
@@ -9,8 +13,11 @@ from __future__ import annotations
 import json
 import math
 import unicodedata
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo
 
 MINUS = "−"
 NONE = "–"
@@ -22,6 +29,7 @@ SCIENTIFIC_FROM = 1e12
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029")
+_zone: ContextVar[tzinfo] = ContextVar("zone", default=UTC)
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -204,13 +212,43 @@ def interval(low: float | None, high: float | None, *, lower: str, upper: str) -
 
 def date(moment: datetime) -> str:
     """A day in UTC: ``"3 Nov 2025"``."""
-    utc = moment.astimezone(UTC)
-    return f"{utc.day} {_MONTHS[utc.month - 1]} {utc.year}"
+    return _day(moment.astimezone(UTC))
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.year}"
 
 
 def time(moment: datetime | None) -> str:
-    """A moment in UTC: ``"3 Nov 2025, 14:05 UTC"``; a dash where there is none."""
-    return NONE if moment is None else f"{date(moment)}, {moment.astimezone(UTC):%H:%M} UTC"
+    """A moment with its time zone: ``"3 Nov 2025, 14:05 UTC"``, elsewhere within `times_in`; a dash where none is."""
+    if moment is None:
+        return NONE
+    local = moment.astimezone(_zone.get())
+    name = local.tzname() or ""
+    return f"{_day(local)}, {local:%H:%M} {f'UTC{name}' if name[:1] in ('+', '-') else name}"
+
+
+@contextmanager
+def times_in(zone: tzinfo) -> Iterator[None]:
+    """While it lasts, `time` tells moments in this time zone, in this thread or task only."""
+    before = _zone.set(zone)
+    try:
+        yield
+    finally:
+        _zone.reset(before)
+
+
+def zone_in_words() -> str:
+    """The time zone in which `time` tells moments: ``"Europe/Berlin"``."""
+    return str(_zone.get())
+
+
+def time_zone(name: str | None) -> tzinfo:
+    """The time zone of a name, which may come from anybody's browser; UTC for none, or one that is not known here."""
+    try:
+        return ZoneInfo(name) if name else UTC
+    except (ValueError, OSError, KeyError):  # no such zone, a folder of zones, or no name of a zone at all
+        return UTC
 
 
 def period(start: datetime, end: datetime) -> str:

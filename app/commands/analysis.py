@@ -83,6 +83,7 @@ def _looks(
     from pipelines.analysis import analyse
     from pipelines.analysis.partial_files import partials_folder
     from pipelines.analysis.past import definition_texts
+    from pipelines.analysis.restating import begin, restate, waiting
     from pipelines.analysis.unseen import definition_warnings
     from pipelines.store.state import State
 
@@ -103,8 +104,16 @@ def _looks(
                 previous=previous,
                 partials=folder,
             )
-        for snapshot in snapshots:
-            state.save(snapshot, actor=actor, texts=definition_texts(definitions, snapshot.experiment))
+            for snapshot in snapshots:
+                begin(warehouse, state, snapshot.experiment, actor=actor, now=snapshot.analysed_at)
+                state.save(snapshot, actor=actor, texts=definition_texts(definitions, snapshot.experiment))
+            late = waiting(warehouse, state, [snapshot.experiment for snapshot in snapshots])
+        for name in late:  # the new looks are safe; who wants to write to the warehouse gets a turn in between
+            with opened_warehouse(workspace, read_only=True) as warehouse:
+                restated = restate(warehouse, state, definitions, name, actor=actor, now=datetime.now(UTC))
+            if restated:
+                numbers = "number" if restated == 1 else "numbers"
+                say(f"Late data restated {restated} {numbers} of earlier looks: `rampwise restatements {name}`.")
     return snapshots
 
 

@@ -25,9 +25,9 @@ def manager(
     output: Output = OutputFormat.TEXT,
 ) -> None:
     """What experiments brought and would bring per quarter, the win rate, and what waits for a decision."""
-    from app.views.overview_words import goal_rows, manager_tiles
     from pipelines.definitions.loader import load_definitions
     from pipelines.reports.portfolio import portfolio
+    from pipelines.reports.portfolio_words import goal_rows, manager_tiles
     from pipelines.store.human_decisions import latest_human_decisions
     from pipelines.store.state import State
 
@@ -53,9 +53,9 @@ def manager(
 @group.command()
 def owner(context: typer.Context, output: Output = OutputFormat.TEXT) -> None:
     """What is live, what is stuck, what is unhealthy, and how well delivery works."""
-    from app.views.overview_words import owner_tiles
     from pipelines.definitions.loader import load_definitions
     from pipelines.rollouts.operations import operations
+    from pipelines.schedule.owner_words import owner_tiles
     from pipelines.store.state import State
 
     workspace = session(context).workspace

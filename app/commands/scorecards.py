@@ -22,6 +22,8 @@ def scorecard_text(snapshot: Snapshot, *, decided: HumanDecision | None = None) 
         f"{snapshot.title} ({snapshot.experiment})",
         f"{word.text}: {snapshot.decision.headline}",
         *(f"  - {reason}" for reason in snapshot.decision.reasons),
+        f"Rule: {shown.rule_text(snapshot)}",
+        f"What would change it: {' '.join(shown.would_change(snapshot))}",
         *([] if decided is None else [_decided(decided)]),
         "",
         f"{phase.text}, {shown.period(snapshot.start, snapshot.end)}",
@@ -29,8 +31,15 @@ def scorecard_text(snapshot: Snapshot, *, decided: HumanDecision | None = None) 
         _units(snapshot),
         *(text for text in (shown.progress_text(snapshot), shown.looked_text(snapshot)) if text),
         *(f"Changed since the plan was frozen: {shown.deviation_text(each)}" for each in snapshot.deviations),
+        *(_advice("Changed plan", "plan_changed") if snapshot.deviations else ()),
         "",
         *_table([_health(check.name, check.state, check.message) for check in snapshot.health]),
+        *(
+            line
+            for check in snapshot.health
+            if check.state != "pass"
+            for line in _advice(shown.name_in_words(check.name, shown.HEALTH_CHECKS), check.name)
+        ),
         "",
         *_table([HEADER, *_rows(snapshot)]),
     ]
@@ -64,6 +73,12 @@ def _units(snapshot: Snapshot) -> str:
 
 def _health(name: str, state: str, message: str) -> tuple[str, str, str]:
     return shown.name_in_words(name, shown.HEALTH_CHECKS), shown.health_word(state).text, message
+
+
+def _advice(title: str, name: str) -> tuple[str, ...]:
+    advice = shown.health_advice(name)
+    causes = (f"  - {cause}" for cause in advice.causes)
+    return (f"{title}, likely causes:", *causes, f"  Next step: {advice.next_step}")
 
 
 def _rows(snapshot: Snapshot) -> list[tuple[str, ...]]:

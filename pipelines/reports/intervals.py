@@ -175,7 +175,7 @@ def axis_svg(axis: Axis) -> str:
             break
     marks = [
         f'<text x="{centres[index]:.2f}" y="12" text-anchor="middle" '
-        f'style="fill:currentColor;font-size:11px;font-weight:400;opacity:.8">{escape(axis.labels[index])}</text>'
+        f'style="fill:currentColor;font-size:11px;font-weight:400;fill-opacity:.8">{escape(axis.labels[index])}</text>'
         for index in kept
     ]
     return _svg("Relative change against control", marks, 16)
