@@ -185,6 +185,7 @@ def _report(made: Hostile, number: int) -> str:
         f"experiments = {json.dumps(covered)}\n"
         'cron = "0 8 * * *"\nalerts = ["sample_ratio_broken", "data_stale", "exposures_stopped", "ready_to_decide"]\n'
         'stale_hours = 1.0\n[[deliver]]\nkind = "mail"\nto = ["pm@example.org"]\n'
+        '[[deliver]]\nkind = "chat"\nname = "team"\n'
     )
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 
 PANEL = Path(__file__).resolve().parents[3] / "app" / "views" / "panel.js"
+PART = r"[a-z_]+=[A-Za-z0-9_.%-]*"
 LINK = re.compile(
-    r"(experiment|metrics|releases|sample-size)?\?[a-z_]+=[A-Za-z0-9_.%-]*|#[a-z0-9_]+|https://dashboard\.example/\S*"
+    rf"(experiment|metrics|releases|sample-size)?\?{PART}(&{PART})*|#[a-z0-9_]+|https://dashboard\.example/\S*|"
+    r"cid:[A-Za-z0-9_.-]+"
 )
 PLAIN_MARKDOWN = {
     "paragraph_open", "paragraph_close", "inline", "text", "text_special", "strong_open", "strong_close", "code_inline",
