@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipelines.analysis import analyse
-from pipelines.analysis.comparisons import questions
+from pipelines.analysis.questions import questions
 from pipelines.definitions.metrics import MeanMetric
 from pipelines.definitions.plans import experiment_plan
 from pipelines.reports.method import method_notes
