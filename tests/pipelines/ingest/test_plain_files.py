@@ -1,4 +1,4 @@
-"""What makes loading fast decides nothing: plain files are judged like others, and repeated numbers are found."""
+"""A file of plain signs is looked at once as a whole; its rows are judged like those of any other file."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pipelines.engine.warehouse import Warehouse, open_warehouse
-from pipelines.ingest import chunks, ingest_events
+from pipelines.ingest import ingest_events
 from pipelines.ingest.contract import Contract
 from pipelines.ingest.lines import is_plain_file
 
@@ -73,10 +70,3 @@ def test_one_sign_that_is_not_plain_is_seen(tmp_path: Path, letter: bytes, befor
     assert is_plain_file(path)
     path.write_bytes(b"a,~ !\n" * before + letter + b"b\n")
     assert not is_plain_file(path)
-
-
-@given(ids=st.lists(st.integers(0, 40) | st.integers(0, 2**63 - 1), max_size=60), slots=st.sampled_from([1, 2, 8, 64]))
-def test_a_number_that_is_there_twice_is_found(ids: list[int], slots: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunks, "SLOTS", slots)
-        assert chunks.repeats(np.array(ids, np.int64)) == (len(set(ids)) < len(ids))
