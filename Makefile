@@ -19,6 +19,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,collector]"
 	@touch $@
 
+# Spark is half a gigabyte and only the long tests need it.
+$(VENV)/.installed-spark: export PIP_CONSTRAINT := constraints.txt
+$(VENV)/.installed-spark: export PIP_BUILD_CONSTRAINT := constraints.txt
+$(VENV)/.installed-spark: $(VENV)/.installed
+	@echo "Installing Spark into $(VENV) (once; a minute or two) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,collector,spark]"
+	@touch $@
+
 demo: environment
 	$(BIN)/rampwise demo $(DEMO)
 	$(BIN)/rampwise --workspace $(DEMO) dashboard --port $(PORT)
@@ -32,7 +40,7 @@ lint: environment
 test: lint
 	$(BIN)/python -m pytest -m "not slow" -n 2
 
-test-long: environment
+test-long: environment $(VENV)/.installed-spark
 	$(BIN)/python -m pytest -m slow -n 2
 
 format: environment
@@ -48,8 +56,8 @@ bench: environment
 # Writes constraints.txt anew from the newest releases: names and versions only, no addresses.
 constraints:
 	rm -rf $(VENV)-constraints && $(PYTHON) -m venv $(VENV)-constraints
-	$(VENV)-constraints/bin/python -m pip install --quiet --disable-pip-version-check ".[dev,collector,bench]" "hatchling>=1.27" editables
-	$(VENV)-constraints/bin/python -m pip freeze --exclude rampwise | grep -E '^[A-Za-z0-9_.-]+==' > constraints.txt
+	$(VENV)-constraints/bin/python -m pip install --quiet --disable-pip-version-check ".[dev,collector,spark,bench]" "hatchling>=1.27" editables setuptools
+	$(VENV)-constraints/bin/python -m pip freeze --all --exclude rampwise --exclude pip --exclude wheel | grep -E '^[A-Za-z0-9_.-]+==' > constraints.txt
 	rm -rf $(VENV)-constraints
 
 # Known vulnerabilities of every pinned version; fails on a finding, and where the index cannot tell about one.

@@ -13,6 +13,7 @@ from streamlit.starlette import App
 
 from app.headers import SecurityHeaders
 from app.health import healthz
+from app.preloading import preloading
 from app.server import MAIN
 from app.supervision import end_with_parent
 from pipelines.access.confidential import black_out_logs
@@ -39,6 +40,7 @@ end_with_parent()
 app = App(
     MAIN,
     secrets=None if login is None else login.streamlit_secrets(),
+    lifespan=preloading,
     routes=[Route("/healthz", healthz, methods=["GET"])],
     middleware=[Middleware(SecurityHeaders, secure=secure)],
 )

@@ -2,14 +2,22 @@
 
 Rounding never contradicts a verdict: an interval that excludes 0 (or stays inside a margin) is shown with as many
 decimals as it takes to see that.
+
+Numbers and dates look the same for every reader: sentences are written once, with a snapshot, and numbers beside them
+in another format would read as other numbers. The month is a word, so that no date can be taken for another. Moments
+are told in the reader's time zone, named every time (`times_in`); days are those of the plan, UTC days.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import unicodedata
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo
 
 MINUS = "−"
 NONE = "–"
@@ -21,6 +29,7 @@ SCIENTIFIC_FROM = 1e12
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029")
+_zone: ContextVar[tzinfo] = ContextVar("zone", default=UTC)
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -203,13 +212,43 @@ def interval(low: float | None, high: float | None, *, lower: str, upper: str) -
 
 def date(moment: datetime) -> str:
     """A day in UTC: ``"3 Nov 2025"``."""
-    utc = moment.astimezone(UTC)
-    return f"{utc.day} {_MONTHS[utc.month - 1]} {utc.year}"
+    return _day(moment.astimezone(UTC))
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.year}"
 
 
 def time(moment: datetime | None) -> str:
-    """A moment in UTC: ``"3 Nov 2025, 14:05 UTC"``; a dash where there is none."""
-    return NONE if moment is None else f"{date(moment)}, {moment.astimezone(UTC):%H:%M} UTC"
+    """A moment with its time zone: ``"3 Nov 2025, 14:05 UTC"``, elsewhere within `times_in`; a dash where none is."""
+    if moment is None:
+        return NONE
+    local = moment.astimezone(_zone.get())
+    name = local.tzname() or ""
+    return f"{_day(local)}, {local:%H:%M} {f'UTC{name}' if name[:1] in ('+', '-') else name}"
+
+
+@contextmanager
+def times_in(zone: tzinfo) -> Iterator[None]:
+    """While it lasts, `time` tells moments in this time zone, in this thread or task only."""
+    before = _zone.set(zone)
+    try:
+        yield
+    finally:
+        _zone.reset(before)
+
+
+def zone_in_words() -> str:
+    """The time zone in which `time` tells moments: ``"Europe/Berlin"``."""
+    return str(_zone.get())
+
+
+def time_zone(name: str | None) -> tzinfo:
+    """The time zone of a name, which may come from anybody's browser; UTC for none, or one that is not known here."""
+    try:
+        return ZoneInfo(name) if name else UTC
+    except (ValueError, OSError, KeyError):  # no such zone, a folder of zones, or no name of a zone at all
+        return UTC
 
 
 def period(start: datetime, end: datetime) -> str:
@@ -226,24 +265,38 @@ def days(span: timedelta) -> str:
 
 
 def in_one_line(text: str) -> str:
-    """A text from outside for a terminal: control, format and direction characters become visible escapes.
+    """A text from outside for a terminal or a header: line breaks, controls and unseen letters become visible escapes.
 
-    They could otherwise move the cursor, hide what follows or show a name backwards.
+    They could otherwise move the cursor, begin a line of their own, hide what follows or show a name backwards.
     """
-    return "".join(_escape(letter) if _hidden(letter) else letter for letter in text)
+    return text if text.isprintable() else "".join(_escape(each) if _hidden(each) else each for each in text)
 
 
 def for_terminal(text: str) -> str:
-    """A text of several lines in which nothing can move the cursor, ring, or turn the direction of what follows."""
-    return "".join(_escape(letter) if _moves(letter) else letter for letter in text)
+    """A text of several lines in which nothing else moves the cursor, is unseen, or turns what follows around."""
+    return "\n".join("\t".join(map(in_one_line, line.split("\t"))) for line in text.split("\n"))
 
 
-def _moves(letter: str) -> bool:
-    return letter in _TURNING or (unicodedata.category(letter) == "Cc" and letter not in "\n\t")
+def for_page(text: str) -> str:
+    """A text for HTML and Markdown: controls, which no page may hold, and turns of direction become visible escapes.
+
+    A turn that is never taken back would show the numbers behind it from right to left. Joiners stay: scripts and
+    emoji need them.
+    """
+    return text if text.isprintable() else "".join(_escape(each) if _disturbs(each) else each for each in text)
+
+
+def for_json(text: str) -> str:
+    """JSON that says the same, in which all letters that are not seen are written as JSON's own escapes."""
+    return "".join(json.dumps(each)[1:-1] if each != "\n" and _hidden(each) else each for each in text)
 
 
 def _hidden(letter: str) -> bool:
-    return letter != " " and (unicodedata.category(letter) in _HIDDEN or letter.isspace())
+    return unicodedata.category(letter) in _HIDDEN
+
+
+def _disturbs(letter: str) -> bool:
+    return letter in _TURNING or (unicodedata.category(letter) in {"Cc", "Cs"} and letter not in "\n\t")
 
 
 def _escape(letter: str) -> str:

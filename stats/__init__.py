@@ -63,6 +63,8 @@ Difference in differences                   `stats.difference_in_differences.dif
                                             `stats.difference_in_differences.paired_difference_in_differences`
 Interrupted series, HAC; AR(1)              `stats.interrupted_series.interrupted_time_series`,
                                             `stats.interrupted_series.interrupted_time_series_ar1`
+Effect found at a reached precision         `stats.precision.detectable_effect`
+Units for more: to find; to exclude         `stats.precision.units_factor`, `stats.precision.units_factor_to_exclude`
 Stepped wedge                               `stats.stepped_wedge.stepped_wedge`
 ==========================================  ==============================================================
 """

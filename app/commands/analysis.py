@@ -13,9 +13,10 @@ from app.commands.session import (
     OutputFormat,
     ResultFormat,
     columns,
-    emit,
     emit_csv,
     emit_json,
+    emit_json_text,
+    emit_text,
     opened_warehouse,
     say,
     session,
@@ -69,7 +70,9 @@ def analyze(
         return
     from pipelines.reports.presentation import decision_word
 
-    emit(columns([(s.experiment, decision_word(s.decision.decision).text, s.decision.headline) for s in snapshots]))
+    emit_text(
+        columns([(s.experiment, decision_word(s.decision.decision).text, s.decision.headline) for s in snapshots])
+    )
 
 
 def _looks(
@@ -80,6 +83,7 @@ def _looks(
     from pipelines.analysis import analyse
     from pipelines.analysis.partial_files import partials_folder
     from pipelines.analysis.past import definition_texts
+    from pipelines.analysis.restating import begin, restate, waiting
     from pipelines.analysis.unseen import definition_warnings
     from pipelines.store.state import State
 
@@ -100,8 +104,16 @@ def _looks(
                 previous=previous,
                 partials=folder,
             )
-        for snapshot in snapshots:
-            state.save(snapshot, actor=actor, texts=definition_texts(definitions, snapshot.experiment))
+            for snapshot in snapshots:
+                begin(warehouse, state, snapshot.experiment, actor=actor, now=snapshot.analysed_at)
+                state.save(snapshot, actor=actor, texts=definition_texts(definitions, snapshot.experiment))
+            late = waiting(warehouse, state, [snapshot.experiment for snapshot in snapshots])
+        for name in late:  # the new looks are safe; who wants to write to the warehouse gets a turn in between
+            with opened_warehouse(workspace, read_only=True) as warehouse:
+                restated = restate(warehouse, state, definitions, name, actor=actor, now=datetime.now(UTC))
+            if restated:
+                numbers = "number" if restated == 1 else "numbers"
+                say(f"Late data restated {restated} {numbers} of earlier looks: `rampwise restatements {name}`.")
     return snapshots
 
 
@@ -119,7 +131,7 @@ def results(
     if output is ResultFormat.JSON:
         from pipelines.store.snapshot import to_json
 
-        emit(to_json(snapshot, indent=2))
+        emit_json_text(to_json(snapshot, indent=2) + "\n")
     elif output is ResultFormat.CSV:
         from pipelines.reports.spreadsheet import snapshot_csv
 
@@ -129,7 +141,7 @@ def results(
         from pipelines.store.human_decisions import latest_human_decisions
 
         decided = latest_human_decisions(workspace.state_path).get(experiment)
-        emit(scorecard_text(snapshot, decided=decided))
+        emit_text(scorecard_text(snapshot, decided=decided))
 
 
 def latest(workspace: Workspace, experiment: str) -> Snapshot:

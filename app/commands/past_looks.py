@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from app.commands.session import OutputFormat, emit, emit_json, opened_warehouse, say
+from app.commands.session import OutputFormat, emit, emit_json, emit_text, opened_warehouse, say
 
 if TYPE_CHECKING:
-    from pipelines.analysis.past import Restatement
     from pipelines.config import Workspace
     from pipelines.definitions.loader import Definitions
+    from pipelines.store.restatements import Restatement
 
 
 def moment(text: str) -> datetime:
@@ -31,7 +31,8 @@ def show_past(
     workspace: Workspace, definitions: Definitions, names: Sequence[str] | None, as_of: str, output: OutputFormat
 ) -> None:
     """Print the looks that were the latest at a moment, rebuilt, and what later data changes in them."""
-    from pipelines.analysis.past import definitions_then, rebuilt, restatements, same_numbers
+    from pipelines.analysis.past import definitions_then, rebuilt, same_numbers
+    from pipelines.analysis.replays import Look, restatements
     from pipelines.store.state import State
 
     at, shown_looks = moment(as_of), []
@@ -43,7 +44,7 @@ def show_past(
                 continue
             then = definitions_then(definitions, shown, state.definition_texts(shown.definition_hashes.values()))
             again = rebuilt(warehouse, then, shown, previous=before, as_of=shown.analysed_at)
-            changed = restatements(warehouse, then, shown, previous=before)
+            changed = restatements(warehouse, Look(shown=shown, previous=before, definitions=then))
             shown_looks.append((again, same_numbers(again, shown), changed))
     if output is OutputFormat.JSON:
         looks = [
@@ -60,17 +61,19 @@ def show_past(
         emit_json({"looks": looks})
         return
     from app.commands.scorecards import scorecard_text
+    from pipelines.reports.restated import change_texts
 
     for again, same, changed in shown_looks:
-        emit(scorecard_text(again))
+        emit_text(scorecard_text(again))
         emit(
             f"Rebuilt from what had been ingested by {again.analysed_at:%Y-%m-%d %H:%M:%S} UTC: "
             + ("the numbers that were shown then." if same else "NOT the numbers that were shown then.")
         )
         for each in changed:
+            was, became, amount = change_texts(again, each)
             emit(
-                f"{each.metric}, {each.treatment}: {_text(each.before)} became {_text(each.after)} "
-                f"by batch {each.batch} ({each.path}, {each.at:%Y-%m-%d %H:%M:%S} UTC)"
+                f"{each.metric}, {each.treatment}: {was} became {became} ({amount}) "
+                f"by batch {each.batch} ({each.path}, {each.ingested_at:%Y-%m-%d %H:%M:%S} UTC)"
             )
         if not changed:
             emit("Nothing that was ingested since changes it.")
@@ -84,9 +87,5 @@ def _record(change: Restatement) -> dict[str, object]:
         "after": change.after,
         "batch": change.batch,
         "path": change.path,
-        "at": change.at.isoformat(),
+        "at": change.ingested_at.isoformat(),
     }
-
-
-def _text(number: float | None) -> str:
-    return "no number" if number is None else f"{number:+.6g}"

@@ -1,18 +1,20 @@
-"""`rampwise report render`, `run`, `send` and `deliveries`."""
+"""`rampwise report render`, `preview`, `run`, `send` and `deliveries`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands.session import FAILED, Output, OutputFormat, columns, emit, emit_json, say, session
+from app.commands.session import FAILED, Output, OutputFormat, columns, emit, emit_json, emit_text, say, session
 
 if TYPE_CHECKING:
     from pipelines.config import Workspace
+    from pipelines.reports.rendered import RenderedReport
     from pipelines.schedule import Delivery
     from pipelines.schedule.sending import Attempt
     from pipelines.store.outgoing import Message
@@ -20,32 +22,108 @@ if TYPE_CHECKING:
 group = typer.Typer(no_args_is_help=True, help="Render and send reports: one now, or those that are due.")
 
 
+class ReportForm(StrEnum):
+    """Forms of a report."""
+
+    HTML = "html"
+    MARKDOWN = "markdown"
+    JSON = "json"
+    CSV = "csv"
+    PDF = "pdf"
+
+
 @group.command()
 def render(
     context: typer.Context,
-    experiment: Annotated[str, typer.Argument(help="Name of the experiment.")],
+    experiment: Annotated[str | None, typer.Argument(help="Name of the experiment.")] = None,
+    *,
+    report: Annotated[
+        str | None, typer.Option("--report", help="A report of reports/ instead, as it would be sent now.")
+    ] = None,
+    form: Annotated[
+        ReportForm, typer.Option("--format", help='pdf needs `pip install "rampwise[pdf]"`.')
+    ] = ReportForm.HTML,
     out: Annotated[
-        Path | None, typer.Option("--out", help="File to write; otherwise EXPERIMENT.html in the workspace's outbox.")
+        Path | None, typer.Option("--out", help="File to write; otherwise in the workspace's outbox.")
     ] = None,
 ) -> None:
-    """Write the latest snapshot as one self-contained HTML file; print the file's path."""
-    from app.commands.analysis import latest
+    """Write the latest snapshot, or a report, as one self-contained file; print the file's path."""
     from pipelines.access.actors import local_actor
     from pipelines.access.roles import Action
     from pipelines.reports.files import write_whole
-    from pipelines.reports.render import render_html
+    from pipelines.reports.forms import SUFFIXES
     from pipelines.store.changes import audited
+
+    if (experiment is None) == (report is None):
+        raise typer.BadParameter("name an experiment, or a report with --report.")
+    workspace, name = session(context).workspace, experiment or report or ""
+    rendered = _of_report(workspace, name, form) if report else _of_experiment(workspace, name, form)
+    target = out or workspace.outbox / f"{name}.{SUFFIXES[form.value]}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with audited(workspace.state_path, local_actor(), Action.RENDER_REPORT, name) as details:
+        write_whole(target, rendered.files[SUFFIXES[form.value]])
+        details.update({**_looks(rendered), "file": target.name})
+    emit(str(target))
+
+
+def _looks(rendered: RenderedReport) -> dict[str, object]:
+    ids = sorted(rendered.snapshots.values())
+    return {"snapshot_id": ids[0]} if len(ids) == 1 else {"snapshot_ids": ids}
+
+
+def _of_experiment(workspace: Workspace, name: str, form: ReportForm) -> RenderedReport:
+    from app.commands.analysis import latest
+    from pipelines.reports.experiment_report import experiment_report
     from pipelines.store.human_decisions import latest_human_decisions
 
-    workspace = session(context).workspace
-    snapshot = latest(workspace, experiment)
-    target = out or workspace.outbox / f"{experiment}.html"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with audited(workspace.state_path, local_actor(), Action.RENDER_REPORT, experiment) as details:
-        decided = latest_human_decisions(workspace.state_path).get(experiment)
-        write_whole(target, render_html(snapshot, rendered_at=datetime.now(UTC), decided=decided))
-        details.update({"snapshot_id": snapshot.snapshot_id, "file": target.name})
-    emit(str(target))
+    decided = latest_human_decisions(workspace.state_path).get(name)
+    snapshot = latest(workspace, name)
+    return experiment_report(snapshot, form.value, rendered_at=datetime.now(UTC), decided=decided)
+
+
+def _of_report(workspace: Workspace, name: str, form: ReportForm) -> RenderedReport:
+    from pipelines.definitions.loader import load_definitions
+    from pipelines.schedule import preview
+
+    definitions = load_definitions(workspace.root)
+    return preview(workspace, definitions, name, formats=(form.value,), now=datetime.now(UTC))
+
+
+@group.command("preview")
+def show_preview(
+    context: typer.Context,
+    report: Annotated[str, typer.Argument(help="Name of the report.")],
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FOLDER", help="Write its files and its mail (REPORT.eml) there, too."),
+    ] = None,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Show what a report would send now, subject and text; nothing is sent and no slot is filled."""
+    from pipelines.access.actors import local_actor
+    from pipelines.access.roles import Action
+    from pipelines.config import Settings
+    from pipelines.definitions.loader import load_definitions
+    from pipelines.reports.files import write_whole
+    from pipelines.schedule import preview
+    from pipelines.schedule.sending import previewed_mail
+    from pipelines.store.changes import audited
+
+    workspace, now = session(context).workspace, datetime.now(UTC)
+    local_actor().require(Action.RENDER_REPORT, report)
+    rendered = preview(workspace, load_definitions(workspace.root), report, now=now)
+    if output is OutputFormat.JSON:
+        emit_json(dict(rendered.data))
+    else:
+        emit_text(f"Subject: {rendered.subject}\n\n{rendered.text}")
+    if out is None:
+        return
+    made = {**rendered.files, "eml": previewed_mail(rendered, report, Settings.load(workspace), now=now)}
+    with audited(workspace.state_path, local_actor(), Action.RENDER_REPORT, report) as details:
+        for suffix, content in made.items():
+            say(str(write_whole(out / f"{report}.{suffix}", content)))
+        details.update({**_looks(rendered), "file": f"{report}.eml"})
 
 
 def parse_moment(text: str) -> datetime:
@@ -79,14 +157,13 @@ def run(
         raise typer.BadParameter("say --due to render the reports that are due now.")
     from pipelines.access.actors import local_actor
     from pipelines.definitions.loader import load_definitions
-    from pipelines.formatting import for_terminal
     from pipelines.schedule import DeliveryError, run_due
     from pipelines.schedule.alerts import raise_alerts
 
     workspace = session(context).workspace
     definitions, moment = load_definitions(workspace.root), now or datetime.now(UTC)
     for alert in raise_alerts(workspace, definitions, actor=local_actor(), now=moment):
-        say(f"Alert: {alert.kind} ({alert.subject}): {for_terminal(alert.text)}")
+        say(f"Alert: {alert.kind} ({alert.subject}): {alert.text}")
     try:
         done = run_due(workspace, definitions, actor=local_actor(), now=moment)
     except DeliveryError as error:
@@ -139,7 +216,6 @@ def deliveries(
 ) -> None:
     """List messages to mail, webhooks and chats: sent, waiting for another attempt, or dead, and why."""
     from pipelines.access.actors import local_actor
-    from pipelines.formatting import for_terminal
     from pipelines.store.outgoing import Outgoing
 
     workspace = session(context).workspace
@@ -164,11 +240,11 @@ def deliveries(
             m.state,
             str(m.attempts),
             m.next_attempt.isoformat(timespec="seconds") if m.state == "waiting" else "",
-            for_terminal(m.last_error),
+            m.last_error,
         )
         for m in messages
     ]
-    emit(columns(lines))
+    emit_text(columns(lines))
 
 
 def _send(workspace: Workspace, now: datetime | None = None) -> tuple[Attempt, ...]:
@@ -188,7 +264,8 @@ def _print_deliveries(done: Sequence[Delivery], attempts: Sequence[Attempt], out
         emit_json({"deliveries": [_plain(delivery) for delivery in done], "messages": sent})
     for delivery in done:
         if output is OutputFormat.TEXT:
-            emit("\n".join(str(path) for path in delivery.paths))
+            for path in delivery.paths:
+                emit(str(path))
         if delivery.missing:
             say(f"{delivery.report}: not analysed yet, so not in the report: {', '.join(delivery.missing)}.")
     for each in attempts:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from app.commands.session import columns
+from pipelines.formatting import in_one_line
 from pipelines.reports import presentation as shown
 from pipelines.store.human_decisions import HumanDecision
 from pipelines.store.snapshot import Snapshot
@@ -15,10 +18,12 @@ def scorecard_text(snapshot: Snapshot, *, decided: HumanDecision | None = None) 
     """The decision with its reasons, units, health and one line per metric and treatment."""
     word = shown.decision_word(snapshot.decision.decision)
     phase = shown.phase_word(snapshot.phase)
-    parts = [
+    lines = [
         f"{snapshot.title} ({snapshot.experiment})",
         f"{word.text}: {snapshot.decision.headline}",
         *(f"  - {reason}" for reason in snapshot.decision.reasons),
+        f"Rule: {shown.rule_text(snapshot)}",
+        f"What would change it: {' '.join(shown.would_change(snapshot))}",
         *([] if decided is None else [_decided(decided)]),
         "",
         f"{phase.text}, {shown.period(snapshot.start, snapshot.end)}",
@@ -26,19 +31,29 @@ def scorecard_text(snapshot: Snapshot, *, decided: HumanDecision | None = None) 
         _units(snapshot),
         *(text for text in (shown.progress_text(snapshot), shown.looked_text(snapshot)) if text),
         *(f"Changed since the plan was frozen: {shown.deviation_text(each)}" for each in snapshot.deviations),
+        *(_advice("Changed plan", "plan_changed") if snapshot.deviations else ()),
         "",
-        columns([_health(check.name, check.state, check.message) for check in snapshot.health]),
+        *_table([_health(check.name, check.state, check.message) for check in snapshot.health]),
+        *(
+            line
+            for check in snapshot.health
+            if check.state != "pass"
+            for line in _advice(shown.name_in_words(check.name, shown.HEALTH_CHECKS), check.name)
+        ),
         "",
-        columns([HEADER, *_rows(snapshot)]),
+        *_table([HEADER, *_rows(snapshot)]),
     ]
     for table in shown.breakdowns(snapshot):
-        lines = [columns([table.header, *table.rows])] if table.rows else []
-        parts += ["", table.title, *lines, *table.notes]
+        lines += ["", table.title, *(_table([table.header, *table.rows]) if table.rows else []), *table.notes]
     if facts := shown.method_facts(snapshot):
-        parts += ["", *(f"{name}: {value}" for name, value in facts)]
+        lines += ["", *(f"{name}: {value}" for name, value in facts)]
     if snapshot.blocked:
-        parts.append("\nA health check failed: read none of these numbers as a result.")
-    return "\n".join(parts)
+        lines += ["", "A health check failed: read none of these numbers as a result."]
+    return "\n".join(map(in_one_line, lines))
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    return columns(rows).split("\n")
 
 
 def _decided(decided: HumanDecision) -> str:
@@ -58,6 +73,12 @@ def _units(snapshot: Snapshot) -> str:
 
 def _health(name: str, state: str, message: str) -> tuple[str, str, str]:
     return shown.name_in_words(name, shown.HEALTH_CHECKS), shown.health_word(state).text, message
+
+
+def _advice(title: str, name: str) -> tuple[str, ...]:
+    advice = shown.health_advice(name)
+    causes = (f"  - {cause}" for cause in advice.causes)
+    return (f"{title}, likely causes:", *causes, f"  Next step: {advice.next_step}")
 
 
 def _rows(snapshot: Snapshot) -> list[tuple[str, ...]]:

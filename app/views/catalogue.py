@@ -7,11 +7,15 @@ from difflib import get_close_matches
 import streamlit as st
 from streamlit.navigation.page import Page
 
+from app.views.defined import definitions_of
 from app.views.panel import panel
-from app.views.snapshots import load_looks
-from pipelines.definitions.loader import load_definitions
+from app.views.snapshots import Looks, load_looks, past_looks
 from pipelines.definitions.presets import presets
 from pipelines.reports.catalogue import Entry, catalogue
+from pipelines.reports.metric_history import history
+
+MOST_LOOKS = 60
+MOST_READINGS = 12
 
 
 def show(*, one_experiment: Page) -> None:
@@ -24,13 +28,13 @@ def show(*, one_experiment: Page) -> None:
     """
     st.title("Metrics", anchor=False)
     looks = load_looks()
-    entries = catalogue(load_definitions(looks.workspace.root).metrics, tuple(looks.snapshots.values()))
+    entries = catalogue(definitions_of(looks.workspace.root).metrics, tuple(looks.snapshots.values()))
     if not entries:
         _show_none()
         return
     asked = st.query_params.get("metric")
     if asked is not None:
-        _show_one(entries, asked, one_experiment)
+        _show_one(looks, entries, asked, one_experiment)
         return
     wanted = st.text_input("Search", key="q", bind="query-params", placeholder="Name, owner, event or goal")
     found = [entry for entry in entries if matches(entry, wanted)]
@@ -50,7 +54,7 @@ def matches(entry: Entry, wanted: str | None) -> bool:
     return all(word in text.casefold() for word in (wanted or "").casefold().split())
 
 
-def _show_one(entries: tuple[Entry, ...], asked: str, one_experiment: Page) -> None:
+def _show_one(looks: Looks, entries: tuple[Entry, ...], asked: str, one_experiment: Page) -> None:
     if st.button("← All metrics"):
         del st.query_params["metric"]
         st.rerun()
@@ -60,7 +64,8 @@ def _show_one(entries: tuple[Entry, ...], asked: str, one_experiment: Page) -> N
         text = f"No metric is called {asked!r}." + (f" Did you mean {near[0]!r}?" if near else "")
         panel("state.html", key="missing", glyph="○", title="There is no such metric", text=text, steps=())
         return
-    opened = panel("metric.html", key="metric", entry=entry)
+    past = past_looks(looks, (use.snapshot.experiment for use in entry.uses), most=MOST_LOOKS)
+    opened = panel("metric.html", key="metric", entry=entry, history=history(entry.metric, past), most=MOST_READINGS)
     if opened is not None:
         st.switch_page(one_experiment, query_params={"experiment": opened})
 

@@ -13,16 +13,24 @@ from markupsafe import Markup
 from streamlit.navigation.page import Page
 
 from app.views.deciding import show_decided, show_form
+from app.views.drilldown import show_metric
 from app.views.experiments import by_urgency, never_analysed
+from app.views.history import show_history
+from app.views.markdown import plain
 from app.views.panel import panel
 from app.views.snapshots import Looks, load_looks
 from app.views.timeline import show_timelines
 from pipelines.config import Workspace
+from pipelines.formatting import in_one_line
 from pipelines.reports import presentation
+from pipelines.reports.drilldown import baseline_table
 from pipelines.reports.method import method_notes
 from pipelines.reports.notebook import snapshot_notebook
 from pipelines.reports.parquet import snapshot_parquet
+from pipelines.reports.restated import restated
 from pipelines.reports.spreadsheet import snapshot_csv
+from pipelines.store.human_decisions import latest_human_decisions
+from pipelines.store.restatements import latest_checks, restatements
 from pipelines.store.snapshot import Comparison, Snapshot, to_json
 
 FILE_NAME_LENGTH = 60
@@ -59,20 +67,27 @@ def show(*, all_experiments: Page) -> None:
         "Experiment",
         names,
         index=names.index(name),
-        format_func=lambda each: looks.snapshots[each].title,
+        format_func=lambda each: in_one_line(looks.snapshots[each].title),
         key=f"choose_{name}",
         label_visibility="collapsed",
     )
+    if chosen != name:
+        st.query_params.from_dict({"experiment": chosen})  # metric and baseline are those of the other experiment
+        st.rerun()
     if st.query_params.get("experiment") != chosen:
         st.query_params["experiment"] = chosen
-    if chosen != name:
-        st.rerun()
-    show_snapshot(looks.workspace, looks.snapshots[name])
+    snapshot, metric = looks.snapshots[name], st.query_params.get("metric")
+    if metric is None:
+        show_snapshot(looks.workspace, snapshot)
+    else:
+        st.set_page_config(page_title=f"{snapshot.title} · rampwise")
+        decided = latest_human_decisions(looks.workspace.state_path)
+        show_metric(snapshot, metric, decided=decided.get(name))
 
 
 def show_snapshot(workspace: Workspace, snapshot: Snapshot) -> None:
     """Everything about one look at one experiment."""
-    st.set_page_config(page_title=f"{snapshot.title} · rampwise")
+    st.set_page_config(page_title=f"{in_one_line(snapshot.title)} · rampwise")
     rows = presentation.scorecard(snapshot)
     axis = presentation.shared_axis(rows)
     comparisons = [comparison for metric in snapshot.metrics for comparison in metric.comparisons]
@@ -91,7 +106,7 @@ def show_snapshot(workspace: Workspace, snapshot: Snapshot) -> None:
     )
     show_decided(workspace, snapshot)
     show_form(workspace, snapshot)
-    panel(
+    opened = panel(
         "scorecard.html",
         key="scorecard",
         s=snapshot,
@@ -101,20 +116,60 @@ def show_snapshot(workspace: Workspace, snapshot: Snapshot) -> None:
         all_withheld=all(row.withheld for row in rows),
         notes=notes[:2],
     )
+    if opened is not None:
+        st.query_params["metric"] = opened
+        st.rerun()
+    _show_baseline(snapshot)
     show_timelines(snapshot)
-    tables = presentation.breakdowns(snapshot)
+    role = "success" if any(metric.role == "success" for metric in snapshot.metrics) else None
+    tables = presentation.breakdowns(snapshot, segments_of=role)
     if tables:
         st.subheader("Segments, units and choices")
+        if role is not None and any(metric.segments for metric in snapshot.metrics if metric.role != role):
+            st.caption("Segments of guardrails and secondary metrics: click the metric in the scorecard.")
         panel("breakdowns.html", key="breakdowns", tables=tables)
     panel("units_and_health.html", key="units_and_health", s=snapshot)
+    _show_restated(workspace, snapshot)
     address = f"sample-size?experiment={quote(snapshot.experiment)}"
     st.markdown(f"[Size the next experiment from this one]({address})")
     with st.expander("Method, evidence in full and versions"):
         panel("evidence.html", key="evidence", s=snapshot, lines=lines, notes=notes)
         _show_downloads(snapshot)
         for query in snapshot.method.queries if snapshot.method else ():
-            st.caption(f"SQL: {query.name}")
+            st.caption(plain(f"SQL: {query.name}"))
             st.code(query.sql, language="sql")
+    show_history(workspace, snapshot.experiment)
+
+
+def _show_baseline(snapshot: Snapshot) -> None:
+    """Where there are several treatments: any variant as the one the others are compared with."""
+    names = [arm.variant for arm in snapshot.arms]
+    if not any(metric.baselines for metric in snapshot.metrics):
+        return
+    asked = st.query_params.get("baseline")
+    chosen = st.segmented_control(
+        "Compare with",
+        names,
+        format_func=plain,
+        default=asked if asked in names else snapshot.control,
+        key=f"baseline_{snapshot.experiment}",
+        required=True,
+    )
+    if chosen == snapshot.control:
+        st.query_params.pop("baseline", None)
+        return
+    st.query_params["baseline"] = chosen
+    table = baseline_table(snapshot, chosen)
+    if table is not None:
+        panel("breakdowns.html", key=f"baseline_{chosen}", tables=(table,))
+
+
+def _show_restated(workspace: Workspace, snapshot: Snapshot) -> None:
+    """What late data changed in earlier looks; nothing where it changed nothing."""
+    log = restatements(workspace.state_path, snapshot.experiment)
+    if log:
+        check = latest_checks(workspace.state_path).get(snapshot.experiment)
+        panel("breakdowns.html", key="restated", tables=[restated(snapshot, log, check)])
 
 
 def _show_downloads(snapshot: Snapshot) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.navigation.page import Page
 
+from app.views.defined import definitions_of
 from app.views.panel import panel
 from app.views.snapshots import Looks, load_looks
-from pipelines.definitions.loader import load_definitions
 from pipelines.definitions.problems import DefinitionError
 from pipelines.reports import presentation
 from pipelines.reports.render import URGENCY
@@ -49,7 +51,7 @@ def show(*, one_experiment: Page) -> None:
     if not looks.snapshots and not looks.unreadable:
         _show_nothing_analysed(looks)
         return
-    shown = _filtered(_found(tuple(looks.snapshots.values())))
+    shown = _chosen(tuple(looks.snapshots.values()))
     decided = latest_human_decisions(looks.workspace.state_path)
     rows = [_row(snapshot, decided.get(snapshot.experiment)) for snapshot in by_urgency(shown)]
     waiting, mistakes = never_analysed(looks)
@@ -60,19 +62,45 @@ def show(*, one_experiment: Page) -> None:
         st.switch_page(one_experiment, query_params={"experiment": opened})
 
 
-def _found(snapshots: tuple[Snapshot, ...]) -> tuple[Snapshot, ...]:
-    """The search and the filter by decision, mirrored in the address."""
-    left, right = st.columns([2, 1])
-    wanted = left.text_input("Search", key="q", bind="query-params", placeholder="Title, owner, metric or hypothesis")
-    labels = {presentation.decision_word(decision).label: decision for decision in URGENCY}
-    chosen = right.selectbox("Decision", [ALL, *labels], key="decision", bind="query-params")
+def _chosen(snapshots: tuple[Snapshot, ...]) -> tuple[Snapshot, ...]:
+    """The search and the filters, all of them mirrored in the address: a link restores what its sender saw.
+
+    What can be chosen comes from every experiment, not from those that other filters leave: otherwise a link with two
+    filters would lose one of them.
+    """
+    search, decision, owner, metric = st.columns([2, 1, 1, 1])
+    wanted = search.text_input("Search", key="q", bind="query-params", placeholder="Title, owner, metric or hypothesis")
     words = (wanted or "").casefold().split()
+    decisions = {presentation.decision_word(each).label: each for each in URGENCY}
+    phases = {presentation.phase_word(each).label: each for each in PHASES}
+    metrics = metric_labels(snapshots)
+    decided = _choice(decision, "Decision", list(decisions))
+    owned = _choice(owner, "Owner", sorted({each.owner for each in snapshots if each.owner}, key=str.casefold))
+    measured = _choice(metric, "Metric", sorted(metrics, key=str.casefold))
+    phase = st.segmented_control(
+        "Status", [ALL, *phases], default=ALL, key="status", bind="query-params", required=True
+    )
     return tuple(
         snapshot
         for snapshot in snapshots
         if all(word in _text(snapshot) for word in words)
-        and (chosen not in labels or labels[chosen] == Decision(snapshot.decision.decision))
+        and (decided == ALL or decisions[decided] == Decision(snapshot.decision.decision))
+        and owned in (ALL, snapshot.owner)
+        and (measured == ALL or metrics[measured] in {each.metric for each in snapshot.metrics})
+        and (phase == ALL or phases[phase] == snapshot.phase)
     )
+
+
+def _choice(place: DeltaGenerator, label: str, options: list[str]) -> str:
+    """One of the options, or all of them."""
+    return place.selectbox(label, [ALL, *options], key=label.lower(), bind="query-params")
+
+
+def metric_labels(snapshots: Iterable[Snapshot]) -> dict[str, str]:
+    """Names of the metrics by their label on screen; labels that two metrics share say which of them is meant."""
+    labels = {each.metric: each.label for snapshot in snapshots for each in snapshot.metrics}
+    shared = Counter(labels.values())
+    return {label if shared[label] == 1 else f"{label} ({name})": name for name, label in labels.items()}
 
 
 def _text(snapshot: Snapshot) -> str:
@@ -81,24 +109,10 @@ def _text(snapshot: Snapshot) -> str:
     return " ".join((snapshot.experiment, snapshot.title, snapshot.owner, snapshot.hypothesis, *labels)).casefold()
 
 
-def _filtered(snapshots: tuple[Snapshot, ...]) -> tuple[Snapshot, ...]:
-    """The filter by status, mirrored in the address."""
-    labels = {presentation.phase_word(phase).label: phase for phase in PHASES}
-    chosen = st.segmented_control(
-        "Status",
-        [ALL, *labels],
-        default=ALL,
-        key="status",
-        bind="query-params",
-        required=True,
-    )
-    return tuple(snapshot for snapshot in snapshots if chosen == ALL or labels[chosen] == snapshot.phase)
-
-
 def never_analysed(looks: Looks) -> tuple[tuple[str, ...], int]:
     """Experiments that are defined but have no snapshot, and how many mistakes keep the definitions from loading."""
     try:
-        defined = load_definitions(looks.workspace.root).experiments
+        defined = definitions_of(looks.workspace.root).experiments
     except DefinitionError as error:
         return (), len(error.problems)
     return tuple(sorted(name for name in defined if name not in looks.snapshots and name not in looks.unreadable)), 0

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
+from app.views.defined import definitions_of
 from app.views.panel import panel
 from app.views.release_words import PHASE_WORDS
 from pipelines import formatting
 from pipelines.config import Settings, find_workspace
-from pipelines.definitions.loader import load_definitions
 from pipelines.definitions.rollouts import RANDOMISED
 from pipelines.errors import UsageError
 from pipelines.rollouts.control import flags_folder
@@ -40,7 +40,7 @@ def show() -> None:
         )
         return
     now = datetime.now(UTC)
-    found = {each.rollout.flag_key: each for each in overviews(workspace, load_definitions(workspace.root), now=now)}
+    found = {each.rollout.flag_key: each for each in overviews(workspace, definitions_of(workspace.root), now=now)}
     with RolloutLog(workspace.state_path) as log:
         stale = {each.flag: each.advice for each in stale_flags(log.states(), now=now)}
     panel(

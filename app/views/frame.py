@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+# Whole before any page runs: altair takes a pandas that another visitor's page is just importing for a complete one.
+import pandas as pd  # noqa: F401
 import streamlit as st
 
 from app.views import (
@@ -22,6 +24,7 @@ from app.views import (
     report_schedules,
 )
 from app.views.panel import panel
+from pipelines import formatting
 from pipelines.config import WorkspaceError
 from pipelines.errors import PipelineError
 
@@ -40,7 +43,8 @@ def run() -> None:
     )
     st.logo(str(_HERE / "logo.svg"), size="large")
     st.html(_HERE / "page.css")
-    if not gate.admitted():
+    admitted, who = gate.admitted()
+    if not admitted:
         return
 
     def show_experiment() -> None:
@@ -78,8 +82,10 @@ def run() -> None:
         }
     )
     st.set_page_config(page_title=f"{page.title} · rampwise")
-    gate.show_who()
-    page.run()
+    gate.show_who(who)
+    with formatting.times_in(formatting.time_zone(st.context.timezone)):
+        st.sidebar.caption(f"Times: {formatting.zone_in_words()}. Days of experiments: UTC.")
+        page.run()
 
 
 def _guarded(show: Callable[[], None]) -> None:

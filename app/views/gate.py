@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import streamlit as st
 
+from app.views.markdown import plain
 from app.views.panel import panel
 from pipelines.access.actors import SignInError, local_actor, signed_in
 from pipelines.access.listening import ListeningError, check_listening
@@ -13,30 +14,30 @@ from pipelines.access.roles import Action, Actor
 from pipelines.config import Settings, SettingsError, WorkspaceError, find_workspace
 
 
-def admitted() -> bool:
-    """Whether the visitor may see pages; if not, what stands there instead tells them what to do."""
+def admitted() -> tuple[bool, Actor | None]:
+    """Whether the visitor may see pages, and who they are; if not, what stands there instead tells them what to do."""
     try:
         who = current_actor()
     except WorkspaceError:
-        return True  # there is nothing to see; every page says so
+        return True, None  # there is nothing to see; every page says so
     except SettingsError as error:
         panel("state.html", key="gate", glyph="!", title="The settings cannot be used", text=str(error), steps=())
-        return False
+        return False, None
     except ListeningError as error:
         panel("state.html", key="gate", glyph="!", title="Nothing is shown here", text=str(error), steps=())
-        return False
+        return False, None
     except SignInError as error:
         _show(title="You cannot come in like this", text=str(error), button="Sign in again")
-        return False
+        return False, None
     if who is None:
         _show(title="Sign in to see experiments", text="This workspace is shown to people it knows.", button="Sign in")
-        return False
+        return False, None
     if not who.may(Action.VIEW):
         text = f"You are signed in as {who.name.removeprefix('user:')}, and this workspace gives you no role."
         _show(title="This workspace does not know you", text=text, button="Sign in as somebody else")
         st.button("Sign out", on_click=st.logout, key="sign_out")
-        return False
-    return True
+        return False, None
+    return True, who
 
 
 def current_actor() -> Actor | None:
@@ -69,22 +70,13 @@ def current_actor() -> Actor | None:
     )
 
 
-def show_who() -> None:
+def show_who(who: Actor | None) -> None:
     """In the sidebar: who is signed in, their role, and the way out."""
-    try:
-        who = current_actor()
-    except WorkspaceError:
-        return
     if who is None or not who.name.startswith("user:"):
         return
     with st.sidebar:
-        st.caption(f"{_plain(who.name.removeprefix('user:'))} · {who.role}")
+        st.caption(f"{plain(who.name.removeprefix('user:'))} · {who.role}")
         st.button("Sign out", on_click=st.logout, key="sign_out")
-
-
-def _plain(text: str) -> str:
-    """A text in which no sign means anything to Markdown."""
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]()<>#+-.!|~$:" else letter for letter in text)
 
 
 def _show(*, title: str, text: str, button: str) -> None:

@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 import streamlit as st
 from streamlit.navigation.page import Page
 
-from app.views.overview_words import GOAL_WORDS, OUTCOME_WORDS, amount, change, manager_tiles
+from app.views.defined import definitions_of
 from app.views.panel import panel
 from app.views.snapshots import load_looks
-from pipelines.definitions.loader import load_definitions
 from pipelines.reports.portfolio import HALF_LIFE, portfolio
 from pipelines.reports.portfolio_record import Bar
+from pipelines.reports.portfolio_words import GOAL_WORDS, OUTCOME_WORDS, amount, change, manager_tiles
 from pipelines.store.human_decisions import latest_human_decisions
 
 HALF_LIVES = {"3 months": 91.0, "6 months": HALF_LIFE, "1 year": 365.0, "No decay": math.inf}
@@ -61,7 +61,7 @@ def show(*, one_experiment: Page) -> None:
         bind="query-params",
         required=True,
     )
-    metrics = load_definitions(looks.workspace.root).metrics
+    metrics = definitions_of(looks.workspace.root).metrics
     decided = latest_human_decisions(looks.workspace.state_path)
     found = portfolio(tuple(looks.snapshots.values()), metrics, decided, half_life=HALF_LIVES[chosen])
     opened = panel(

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from app.views.overview_words import owner_tiles
+from app.views.defined import definitions_of
 from app.views.panel import panel
 from app.views.snapshots import load_looks
-from pipelines.definitions.loader import load_definitions
 from pipelines.rollouts.operations import operations
+from pipelines.schedule.owner_words import owner_tiles
 
 
 def show() -> None:
@@ -27,6 +27,6 @@ def show() -> None:
             steps=("Run `rampwise analyze`, or start a release with `rampwise rollout start NAME`.",),
         )
         return
-    definitions = load_definitions(looks.workspace.root)
+    definitions = definitions_of(looks.workspace.root)
     found = operations(looks.workspace, definitions, tuple(looks.snapshots.values()), now=datetime.now(UTC))
     panel("owner.html", key="owner", found=found, tiles=owner_tiles(found))

@@ -1,7 +1,7 @@
 // Shows HTML that the server has escaped. What is no plain content is removed all the same: two locks on one door.
 const TAGS = new Set(("a article b br caption circle code dd div dl dt em h1 h2 h3 header hr i li line ol p path rect " +
-  "section small span strong svg table tbody td text tfoot th thead title tr ul").split(" "));
-const LINK = /^(experiment)?\?[a-z_]+=[^:/]*$/;
+  "section small span strong svg table tbody td text tfoot th thead time title tr ul").split(" "));
+const LINK = /^(experiment|metrics|releases)?\?[a-z_]+=[^:/]*$/;
 
 function clean(body) {
   for (const element of [...body.querySelectorAll("*")]) {

@@ -5,6 +5,7 @@ Templates escape everything that comes from outside; the browser removes what is
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from re import sub
@@ -14,7 +15,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from streamlit.components.v2.types import ComponentRenderer
 
+from pipelines import formatting
+from pipelines.formatting import for_page
 from pipelines.reports import presentation
+from pipelines.reports.render import shown_text
 
 _HERE = Path(__file__).parent
 
@@ -27,8 +31,10 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=shown_text,
     )
     environment.globals["show"] = presentation
+    environment.globals["moment"] = moment
     environment.filters["prose"] = prose
     return environment
 
@@ -43,9 +49,27 @@ def _component() -> ComponentRenderer:
     )
 
 
+def compile_all() -> None:
+    """Compile every template now, in place of each at its first use."""
+    for name in _environment().list_templates():
+        _environment().get_template(name)
+
+
 def prose(text: str) -> Markup:
     """A sentence, escaped, with `commands` between backticks set as code."""
-    return Markup(sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 escaped on this line
+    return Markup(sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(for_page(text)))))  # noqa: S704 escaped on this line
+
+
+def moment(at: datetime | None) -> Markup:
+    """A moment in the reader's time zone, with the same in UTC as a tooltip."""
+    shown = escape(presentation.time(at))
+    if at is None:
+        return shown
+    with formatting.times_in(UTC):
+        utc = presentation.time(at)
+    title = "" if utc == shown else f' title="{escape(utc)}"'
+    stamp = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Markup(f'<time datetime="{stamp}"{title}>{shown}</time>')  # noqa: S704 escaped above
 
 
 def render(template: str, **values: object) -> str:

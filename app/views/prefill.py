@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
+from app.views.defined import definitions_of
 from app.views.snapshots import Looks
 from pipelines import formatting
-from pipelines.definitions.loader import load_definitions
 from pipelines.engine.warehouse import open_warehouse
 from pipelines.errors import PipelineError
 from pipelines.planning.history import History, read_history
@@ -102,7 +102,7 @@ def from_warehouse(looks: Looks, experiment: str, metric: str) -> tuple[History,
     path = looks.workspace.warehouse_path
     if not path.exists():
         raise PipelineError("There is no warehouse in this workspace: load events with `rampwise ingest` first.")
-    definitions = load_definitions(looks.workspace.root)
+    definitions = definitions_of(looks.workspace.root)
     with open_warehouse(path, read_only=True, wait_seconds=WAIT_SECONDS) as warehouse:
         history = read_history(warehouse, definitions, experiment=experiment, metric=metric, now=datetime.now(UTC))
     baseline = history.baseline

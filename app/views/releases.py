@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
+from app.views.defined import definitions_of
 from app.views.gate import current_actor
+from app.views.markdown import plain, sentences
 from app.views.panel import panel
 from app.views.release_words import GUARDRAIL_WORDS, PHASE_WORDS, change, row_of, stage_rows
-from app.views.timeline import plain
 from pipelines.access.roles import Action
 from pipelines.config import Workspace, find_workspace
-from pipelines.definitions.loader import Definitions, load_definitions
+from pipelines.definitions.loader import Definitions
 from pipelines.errors import PipelineError
 from pipelines.rollouts.control import act, kill, publish_flags, tell
 from pipelines.rollouts.decide import explain
@@ -31,7 +33,7 @@ MOST_TICKS = 500
 def show() -> None:
     """The page."""
     workspace = find_workspace()
-    definitions = load_definitions(workspace.root)
+    definitions = definitions_of(workspace.root)
     found = overviews(workspace, definitions, now=datetime.now(UTC)) if workspace.state_path.exists() else ()
     asked = st.query_params.get("rollout")
     one = next((each for each in found if each.name == asked), None)
@@ -40,7 +42,7 @@ def show() -> None:
         return
     st.title("Releases", anchor=False)
     if asked is not None:
-        st.warning(f"No rollout is called {asked!r} here.")
+        st.warning(sentences(f"No rollout is called {asked!r} here."))
     if not found:
         panel(
             "state.html",
@@ -71,7 +73,6 @@ def _show_one(workspace: Workspace, one: Overview) -> None:
         st.rerun()
     with RolloutLog(workspace.state_path) as log:
         lines = log.lines(one.name)
-        readings = log.readings(one.name, run=one.state.run, last=MOST_TICKS)
     evidence = _evidence(one)
     why = [] if evidence is None or one.state.over else explain(one.rollout, one.state, evidence)
     panel(
@@ -87,7 +88,7 @@ def _show_one(workspace: Workspace, one: Overview) -> None:
         why=_against(why),
         lines=list(reversed(lines)),
     )
-    _show_charts(one, readings)
+    _show_charts(workspace, one)
     _show_actions(workspace, one)
 
 
@@ -112,14 +113,27 @@ def _evidence(one: Overview) -> Evidence | None:
     return None if kept is None else Evidence.from_dict(kept)
 
 
-def _show_charts(one: Overview, readings: Sequence[Mapping[str, Any]]) -> None:
+def _show_charts(workspace: Workspace, one: Overview) -> None:
     """Each guardrail over the ticks: its change, the band that holds at every tick, and what is tolerated."""
-    for title, points, tolerance in _series(readings):
-        if len(points) < 2:
-            continue
+    if one.reading is None:
+        return
+    charts = _bands(str(workspace.state_path), one.name, one.state.run, one.reading["at"])
+    for place, (title, points, specification) in enumerate(charts):
         st.markdown(f"**{plain(title)}, change against the untreated**")
-        key = f"band_{one.name}_{one.state.run}_{title}_{len(points)}"
-        st.vega_lite_chart(band(points, tolerance), width="stretch", key=key)
+        key = f"band_{one.name}_{one.state.run}_{place}_{points}"
+        st.vega_lite_chart(specification, width="stretch", key=key)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _bands(path: str, rollout: str, run: int, last: str) -> list[tuple[str, int, dict[str, Any]]]:  # noqa: ARG001 the key
+    """Title, number of ticks and specification per chart; ticks are only added, so the last one's time is the key."""
+    with RolloutLog(Path(path)) as log:
+        readings = log.readings(rollout, run=run, last=MOST_TICKS)
+    return [
+        (title, len(points), band(points, tolerance))
+        for title, points, tolerance in _series(readings)
+        if len(points) >= 2
+    ]
 
 
 def _series(readings: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[dict[str, Any]], float]]:
@@ -212,6 +226,6 @@ def _do(workspace: Workspace, one: Overview, happening: Happening) -> None:
             tell(workspace, act(log, one.name, happening, actor=actor, at=datetime.now(UTC)))
             publish_flags(workspace, log)
     except PipelineError as error:
-        st.error(str(error))
+        st.error(sentences(str(error)))
         return
     st.rerun()

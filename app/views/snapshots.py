@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +57,18 @@ def load_looks() -> Looks:
             except StateError as error:
                 unreadable[experiment] = str(error)
     return Looks(workspace=workspace, snapshots=snapshots, unreadable=unreadable)
+
+
+def past_looks(looks: Looks, experiments: Iterable[str], *, most: int) -> tuple[Snapshot, ...]:
+    """The latest so many stored looks at these experiments, oldest first; those that cannot be read are left out."""
+    path = looks.workspace.state_path
+    with State(path) as state:
+        ids = [(at, snapshot_id) for name in sorted(set(experiments)) for snapshot_id, at in state.history(name)]
+    found = []
+    for _, snapshot_id in sorted(ids)[-most:]:
+        with suppress(StateError):  # the page says of an experiment's latest look that it cannot be read
+            found.append(_snapshot(str(path), snapshot_id))
+    return tuple(found)
 
 
 @st.cache_resource(max_entries=512, show_spinner=False)

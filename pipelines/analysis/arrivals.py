@@ -1,4 +1,4 @@
-"""More health checks: whether data are fresh, units still arrive, and the variants were alike before exposure."""
+"""More health checks: enough units, fresh data, units that still arrive, variants alike before exposure."""
 
 from __future__ import annotations
 
@@ -21,6 +21,25 @@ STALE_HOURS = 36.0
 FELL_TO = 0.1
 """Share of the usual arrivals below which they are said to have stopped; weekends stay above it."""
 FEWEST_DAYS = 3
+FEWEST_UNITS = 100
+"""Per variant. Means of fewer are far from normal unless values are hardly skewed: 355 times the skewness squared, by
+Kohavi et al. (2014), KDD, "Seven rules of thumb for web site experimenters", rule 7; 100 are enough up to 0.5."""
+
+
+def units_check(experiment: Experiment, found: ExperimentMoments, *, now: datetime) -> HealthCheck | None:
+    """Whether every variant has enough units; None before the start, and where one has none: another check says so."""
+    analysed = {each.name: found.exposed.analysed[each.name] for each in experiment.variants if each.share > 0}
+    if experiment.phase(now) == "planned" or not all(analysed.values()):
+        return None
+    few = [f"{name} {count(units)}" for name, units in analysed.items() if units < FEWEST_UNITS]
+    least = float(min(analysed.values()))
+    if few:
+        message = (
+            f"Fewer than {FEWEST_UNITS} {experiment.unit}s are in the analysis of {', '.join(few)}: intervals of so "
+            "few may be too narrow, and a single one can turn the result."
+        )
+        return _check("few_units", "warn", message, statistic=least)
+    return _check("few_units", "pass", f"At least {count(int(least))} {experiment.unit}s per variant.", statistic=least)
 
 
 def freshness_check(experiment: Experiment, found: ExperimentMoments, *, now: datetime) -> HealthCheck | None:

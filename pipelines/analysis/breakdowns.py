@@ -27,6 +27,7 @@ from pipelines.store.breakdowns import (
     SegmentCell,
     SegmentResult,
 )
+from pipelines.store.detail import ArmDistribution, BaselineEffects, Distribution
 from pipelines.store.snapshot import MetricResult
 from stats.effect import infer
 from stats.heterogeneity import segment_heterogeneity
@@ -54,6 +55,8 @@ def with_breakdowns(
         maturity=maturity,
         caps=_caps(moments),
         choices=_choices(experiment, found, metric, confidence),
+        distribution=_distribution(experiment, found, moments),
+        baselines=_baselines(experiment, found, metric, confidence),
     )
 
 
@@ -64,13 +67,16 @@ def effect_numbers(
     moments: Moments,
     found: MetricMoments,
     confidence: float,
+    *,
+    baseline: str | None = None,
 ) -> tuple[EffectNumbers, ...]:
-    """Every treatment against control, from Moments whose only axis is the variants."""
-    control = variants.index(experiment.control)
+    """Every other variant against control, or another baseline, from Moments whose only axis is the variants."""
+    against = baseline or experiment.control
+    others = [name for name in (experiment.control, *(v.name for v in experiment.treatments)) if name != against]
     numbers = []
-    for variant in experiment.treatments:
-        pair = Pair.of(metric, moments[control], moments[variants.index(variant.name)], found.covariates)
-        numbers.append(_numbers(pair, variant.name, confidence))
+    for name in others:
+        pair = Pair.of(metric, moments[variants.index(against)], moments[variants.index(name)], found.covariates)
+        numbers.append(_numbers(pair, name, confidence))
     return tuple(numbers)
 
 
@@ -90,6 +96,38 @@ def _numbers(pair: Pair, treatment: str, confidence: float) -> EffectNumbers:
         lift_high=_number(lift.high) if shown else None,
         confidence=confidence,
         status=Status(int(effect.status)).label,
+    )
+
+
+def _distribution(experiment: Experiment, found: ExperimentMoments, moments: MetricMoments) -> Distribution | None:
+    if moments.distribution is None:
+        return None
+    bins, counts = moments.distribution
+    names = [experiment.control, *(variant.name for variant in experiment.treatments)]
+    return Distribution(
+        bins=tuple((float(low), float(high)) for low, high in bins),
+        arms=tuple(
+            ArmDistribution(variant=name, units=tuple(int(n) for n in counts[found.variants.index(name)]))
+            for name in names
+        ),
+    )
+
+
+def _baselines(
+    experiment: Experiment, found: ExperimentMoments, metric: Metric, confidence: float
+) -> tuple[BaselineEffects, ...]:
+    """Against each treatment, where there are several."""
+    moments, names = found.metrics[metric.name], [variant.name for variant in experiment.treatments]
+    if len(names) < 2:
+        return ()
+    return tuple(
+        BaselineEffects(
+            baseline=name,
+            effects=effect_numbers(
+                experiment, found.variants, metric, moments.total, moments, confidence, baseline=name
+            ),
+        )
+        for name in names
     )
 
 

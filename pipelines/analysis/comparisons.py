@@ -119,6 +119,8 @@ def metric_result(
         better=metric.better,
         unit_label=metric.unit_label,
         margin=question.margin,
+        minimum_effect=metric.minimum_effect,
+        minimum_relative=metric.relative if metric.minimum_effect is not None else True,
         window_days=metric.window_days,
         arms=tuple(
             _arm_value(name, linearise(moments[name], outcome_column(metric)))

@@ -44,6 +44,9 @@ class MetricMoments:
         Ends of each capped outcome column.
     missing
         Columns whose values are added up, with the events that have none; each counts as 0.
+    distribution
+        Bins of the units' values, shape ``(bins, 2)`` (`stats.bins`), and units per variant and bin; None for rates,
+        ratios and quantiles of events.
     immature, matures_at
         Analysed units whose window is open, and when the last of them matures.
     """
@@ -59,6 +62,7 @@ class MetricMoments:
     covariate_names: tuple[str, ...] = ()
     caps: tuple[Ends | None, ...] = ()
     missing: Mapping[Column, int] = field(default_factory=dict)
+    distribution: tuple[FloatArray, FloatArray] | None = None
     immature: int = 0
     matures_at: datetime | None = None
 

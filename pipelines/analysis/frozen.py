@@ -126,12 +126,22 @@ def plan_in_force(
         experiment=kept,
         plan=_plan(kept, metrics, days=(frozen.end - frozen.start) / DAY),
         frozen=frozen,
-        deviations=tuple(
-            PlanDeviation(field=each.field, planned=each.planned, now=each.now)
-            for each in deviations(frozen.content, content)
-        ),
+        deviations=_deviations(frozen.content, content, previous, now=now),
         start=frozen.start,
         end=frozen.end,
+    )
+
+
+def _deviations(
+    planned: dict[str, JsonValue], content: dict[str, JsonValue], previous: Snapshot | None, *, now: datetime
+) -> tuple[PlanDeviation, ...]:
+    """What was changed, and the first analysis that saw it."""
+    known = {} if previous is None else {(each.field, repr(each.now)): each.since for each in previous.deviations}
+    return tuple(
+        PlanDeviation(
+            field=each.field, planned=each.planned, now=each.now, since=known.get((each.field, repr(each.now)), now)
+        )
+        for each in deviations(planned, content)
     )
 
 

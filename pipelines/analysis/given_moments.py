@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from pipelines.analysis.assignments import Assignments, Exposed, in_utc
-from pipelines.analysis.columns import metric_columns
-from pipelines.analysis.experiment_moments import ExperimentMoments, MetricMoments
+from pipelines.analysis.columns import UnitColumn, metric_columns
+from pipelines.analysis.experiment_moments import Ends, ExperimentMoments, MetricMoments
 from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.metrics import Metric, RatioMetric
 from pipelines.engine.queries import read_sql
@@ -50,7 +50,7 @@ def read_given_moments(
     until: datetime,
     as_of: datetime | None = None,
 ) -> ExperimentMoments:
-    """As `read_moments`, from ingested moments: no segments, covariates or caps.
+    """As `read_moments`, from ingested moments: no segments or covariates, and caps as the warehouse applied them.
 
     Parameters
     ----------
@@ -116,7 +116,15 @@ def read_given_moments(
 
 def _metric(metric: Metric, total: Moments, daily: Moments | None) -> MetricMoments:
     columns = metric_columns(metric.model_copy(update={"covariates": None}))  # given moments have none
-    return MetricMoments(columns=columns, total=total, daily=daily, caps=(None,) * len(columns.outcome))
+    return MetricMoments(columns=columns, total=total, daily=daily, caps=tuple(map(_ends, columns.outcome)))
+
+
+def _ends(column: UnitColumn) -> Ends | None:
+    """The absolute ends at which the other warehouse cut a column; quantiles are refused in the definition."""
+    if column.cap is None:
+        return None
+    lower, upper = column.cap.lower, column.cap.upper
+    return (-np.inf if lower is None else lower, np.inf if upper is None else upper)
 
 
 def _days(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> list[datetime]:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import numpy as np
 
-from pipelines.analysis.arrivals import arrivals_check, freshness_check, imbalance_check
+from pipelines.analysis.arrivals import arrivals_check, freshness_check, imbalance_check, units_check
 from pipelines.analysis.assignments import Exposed
 from pipelines.analysis.experiment_moments import ExperimentMoments
 from pipelines.definitions.experiments import Experiment
@@ -30,6 +30,7 @@ def health_checks(
     missing = {metric.title: max(found.metrics[metric.name].missing.values(), default=0) for metric in metrics}
     running = experiment.phase(now) == "running"
     further = (
+        units_check(experiment, found, now=now),
         freshness_check(experiment, found, now=now) if running else None,
         arrivals_check(experiment, found) if running else None,
         imbalance_check(experiment, found),

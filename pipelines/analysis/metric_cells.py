@@ -18,6 +18,7 @@ from pipelines.analysis.partials import OverDays
 from pipelines.analysis.quantile_cells import quantile_moments
 from pipelines.analysis.segments import Segment
 from pipelines.analysis.source_rows import Period
+from stats.bins import counts_in_bins, readable_bins, with_zero
 from stats.covariates import fill_missing
 from stats.moments import Moments
 from stats.ratios import Column as MomentsColumn
@@ -105,7 +106,8 @@ def metric_moments(
     shared = {"columns": metric, "caps": ends, "missing": missing, "immature": when.immature}
     if metric.quantile is not None:
         found = quantile_moments(metric, values.rows, cells.assignments, cells.segments, when, outcomes)
-        return MetricMoments(**shared, matures_at=when.matures_at, **found)  # type: ignore[arg-type]
+        spread = _distribution(outcomes[0], cells, when) if metric.of == "units" else None
+        return MetricMoments(**shared, matures_at=when.matures_at, distribution=spread, **found)  # type: ignore[arg-type]
     covariates, places, names = _covariates(metric, values, cells, when)
     capped = [_capped(outcome, each) for outcome, each in zip(outcomes, ends, strict=True)]
     stretches = cells.stretches(when.counted)
@@ -129,8 +131,25 @@ def metric_moments(
         segment_daily=segment_daily,
         covariates=places,
         covariate_names=names,
+        distribution=None if metric.rate or len(capped) > 1 else _distribution(capped[0], cells, when),
         matures_at=when.matures_at,
     )
+
+
+def _distribution(values: FloatArray, cells: Cells, when: Maturity) -> tuple[FloatArray, FloatArray]:
+    """Bins of the values of the units that count, and how many of each variant lie in each."""
+    units = np.flatnonzero(when.counted)
+    variant = np.minimum(cells.assignments.variant[units], cells.variants - 1)
+    mine = values[units]
+    other = mine != 0  # most units of most metrics have nothing: they are counted, not searched
+    bins = readable_bins(mine[other])
+    if not other.all():
+        bins = with_zero(bins)
+    counts = np.stack([counts_in_bins(mine[other & (variant == place)], bins) for place in range(cells.variants)])
+    if not other.all():
+        at = int(np.flatnonzero((bins == 0).all(axis=1))[0])
+        counts[:, at] = np.bincount(variant[~other], minlength=cells.variants)
+    return bins, counts
 
 
 def _by_policy(columns: Sequence[FloatArray], cells: Cells, when: Maturity, *, rate: bool) -> dict[str, Moments]:

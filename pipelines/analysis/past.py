@@ -1,47 +1,22 @@
-"""A look as it was: the data that had been ingested, and the definitions that were in force; and what changed since."""
+"""A look as it was: the data that had been ingested, and the definitions that were in force."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import datetime
 
 from pydantic import BaseModel, TypeAdapter
 
-from pipelines.analysis.assignments import in_utc
 from pipelines.analysis.looks import analyse
 from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.loader import Definitions, definition_hash
 from pipelines.definitions.metrics import Metric
-from pipelines.engine.queries import read_sql
 from pipelines.engine.warehouse import Warehouse
 from pipelines.store.snapshot import Snapshot
 
 _METRIC: TypeAdapter[Metric] = TypeAdapter(Metric)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restatement:
-    """One number of a past look that later data changed.
-
-    Attributes
-    ----------
-    metric, treatment
-        Which comparison.
-    before, after
-        Its difference, in the metric's units; None where there is none.
-    batch, path, at
-        The batch that did it, its file, and when it was ingested (UTC).
-    """
-
-    metric: str
-    treatment: str
-    before: float | None
-    after: float | None
-    batch: int
-    path: str
-    at: datetime
 
 
 def definition_texts(definitions: Definitions, experiment: str) -> dict[str, str]:
@@ -96,42 +71,3 @@ def same_numbers(first: Snapshot, second: Snapshot) -> bool:
         getattr(first, name) == getattr(second, name)
         for name in ("exposed", "arms", "exclusions", "health", "metrics", "decision", "frozen_plan", "sensitivity")
     )
-
-
-def restatements(
-    warehouse: Warehouse, definitions: Definitions, shown: Snapshot, *, previous: Snapshot | None
-) -> tuple[Restatement, ...]:
-    """What data that was ingested after a look changes in it: which number, by how much, and which batch did it.
-
-    Batches are added one by one, in the order of the ledger; one analysis each.
-    """
-    later = warehouse.rows(read_sql("batches_after"), {"moment": in_utc(shown.analysed_at)})
-    found: list[Restatement] = []
-    state = shown
-    for batch in later:
-        at = batch["finished_at"].replace(tzinfo=UTC)
-        now = rebuilt(warehouse, definitions, shown, previous=previous, as_of=at)
-        before = _differences(state)
-        for (metric, treatment), value in _differences(now).items():
-            if value != before.get((metric, treatment)):
-                found.append(
-                    Restatement(
-                        metric=metric,
-                        treatment=treatment,
-                        before=before.get((metric, treatment)),
-                        after=value,
-                        batch=batch["batch_id"],
-                        path=batch["path"],
-                        at=at,
-                    )
-                )
-        state = now
-    return tuple(found)
-
-
-def _differences(snapshot: Snapshot) -> dict[tuple[str, str], float | None]:
-    return {
-        (metric.metric, comparison.treatment): comparison.difference
-        for metric in snapshot.metrics
-        for comparison in metric.comparisons
-    }

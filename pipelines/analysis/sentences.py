@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from pipelines.formatting import (
@@ -55,10 +56,11 @@ def verdict_reason(
             "The control value is too close to zero for a relative change, so the margin cannot be compared with it."
         )
     tolerated = "" if metric.margin is None else short_percent(metric.margin)
+    found = _interval_in_words(metric, comparison, minimum_effect, relative=relative)
     conclusions = {
         Verdict.BETTER: "the whole interval is an improvement.",
         Verdict.WORSE: "the whole interval is a deterioration.",
-        Verdict.NO_CLEAR_CHANGE: "the interval includes no change, so the direction is open.",
+        Verdict.NO_CLEAR_CHANGE: f"the interval includes no change, so the direction is open{_missed(metric, found)}.",
         Verdict.TOO_SMALL_TO_MATTER: (
             f"the whole interval is within ±{_size(minimum_effect, metric, relative=relative)}, "
             "less than the plan calls worth acting on."
@@ -76,8 +78,7 @@ def verdict_reason(
     if comparison.method != "welch":
         said = ProportionMethod[comparison.method.upper()].sentence
         method = f" {said[0].upper()}{said[1:]}."
-    evidence = _evidence(metric, comparison, minimum_effect, relative=relative)
-    return f"{evidence}: {conclusions[verdict]}{method}"
+    return f"{_evidence(metric, comparison, found)}: {conclusions[verdict]}{method}"
 
 
 def _size(minimum_effect: float, metric: MetricResult, *, relative: bool) -> str:
@@ -87,10 +88,21 @@ def _size(minimum_effect: float, metric: MetricResult, *, relative: bool) -> str
     return difference(minimum_effect, kind=metric.kind, unit_label=metric.unit_label).lstrip("+")
 
 
-def _evidence(metric: MetricResult, comparison: Comparison, minimum_effect: float, *, relative: bool) -> str:
-    """Estimate and interval: the lift where there is one, otherwise the difference."""
-    direction = f", {metric.better} is better" if metric.better == "lower" else ""
-    level = short_percent(comparison.confidence)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _InWords:
+    """An estimate and its interval: the ends as numbers and in words."""
+
+    estimate: str
+    low: float
+    high: float
+    lower: str
+    upper: str
+
+
+def _interval_in_words(
+    metric: MetricResult, comparison: Comparison, minimum_effect: float, *, relative: bool
+) -> _InWords:
+    """The lift where there is one, otherwise the difference."""
     guardrail = metric.margin is not None
     if comparison.lift_interval and (guardrail or (relative and comparison.lift is not None)):
         low, high = comparison.lift_interval
@@ -106,7 +118,30 @@ def _evidence(metric: MetricResult, comparison: Comparison, minimum_effect: floa
         estimate, lower, upper = (
             difference(value, kind=metric.kind, unit_label=metric.unit_label, places=places) for value in ends
         )
-    return f"{estimate} ({level} interval {interval(low, high, lower=lower, upper=upper)}{direction})"
+    return _InWords(estimate=estimate, low=low, high=high, lower=lower, upper=upper)
+
+
+def _evidence(metric: MetricResult, comparison: Comparison, found: _InWords) -> str:
+    """Estimate and interval."""
+    direction = f", {metric.better} is better" if metric.better == "lower" else ""
+    level = short_percent(comparison.confidence)
+    ends = interval(found.low, found.high, lower=found.lower, upper=found.upper)
+    return f"{found.estimate} ({level} interval {ends}{direction})"
+
+
+def _missed(metric: MetricResult, found: _InWords) -> str:
+    """What an interval around no change leaves possible: the largest effects that were not seen."""
+    up, down = (_up_to(found.high, found.upper), _up_to(found.low, found.lower))
+    good, bad = (up, down) if metric.better == "higher" else (down, up)
+    open_ways = [f"{name} of {size}" for name, size in (("an improvement", good), ("a deterioration", bad)) if size]
+    return f"; {' or '.join(open_ways)} could have been missed" if open_ways else ""
+
+
+def _up_to(end: float, words: str) -> str:
+    """The size of an end; empty where it is no change."""
+    if not math.isfinite(end):
+        return "any size"
+    return f"up to {words.lstrip('+−')}" if end else ""
 
 
 def waiting_reason(phase: str, end: datetime, *, sequential: bool = False) -> str:

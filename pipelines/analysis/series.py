@@ -8,16 +8,18 @@ from dataclasses import replace
 import numpy as np
 
 from pipelines.analysis.experiment_moments import ExperimentMoments
-from pipelines.analysis.pairs import Pair
+from pipelines.analysis.pairs import Pair, outcome_column
 from pipelines.analysis.sequential import Look
 from pipelines.definitions.metrics import Metric
+from pipelines.store.detail import ArmOverTime, OverTime
 from pipelines.store.looks import SeriesPoint
 from pipelines.store.snapshot import Comparison, MetricResult
 from stats.effect import Effect, infer
 from stats.plan_checks import LEAST_GAP
 from stats.plan_looks import planned_looks
 from stats.plan_parts import Design
-from stats.status import FloatArray
+from stats.ratios import linearise
+from stats.status import FloatArray, Status
 
 
 def with_series(look: Look, found: ExperimentMoments, metric: Metric, result: MetricResult) -> MetricResult:
@@ -43,7 +45,23 @@ def with_series(look: Look, found: ExperimentMoments, metric: Metric, result: Me
         all_units = found.entered.sum(axis=0)
         series = _points(look, result.role, each, effect, days=found.days, units=units, all_units=all_units)
         comparisons.append(replace(each, series=series))
-    return replace(result, comparisons=tuple(comparisons))
+    return replace(result, comparisons=tuple(comparisons), over_time=_over_time(found, metric, result))
+
+
+def _over_time(found: ExperimentMoments, metric: Metric, result: MetricResult) -> OverTime:
+    """Values per variant; the last day is the analysis itself."""
+    daily = found.metrics[metric.name].daily
+    assert daily is not None  # noqa: S101 - the caller asks only where there is one
+    values = linearise(daily, outcome_column(metric))
+    # Where all units have the same value no digits of the spread are left, but the mean is what it is.
+    usable = (values.status < Status.INSUFFICIENT_DATA) | (values.status == Status.PRECISION_LOSS)
+    arms = []
+    for arm in result.arms:
+        row = found.variants.index(arm.variant)
+        means = [_number(mean) if ok else None for mean, ok in zip(values.mean[row, :, 0], usable[row], strict=True)]
+        units = (int(n) for n in daily.n[row])
+        arms.append(ArmOverTime(variant=arm.variant, units=tuple(units), values=(*means[:-1], arm.mean)))
+    return OverTime(days=tuple(float(day) for day in found.days), arms=tuple(arms))
 
 
 def _ending_exactly(effect: Effect, total: Effect) -> Effect:

@@ -55,6 +55,9 @@ def metric_references(table: Mapping[str, Any]) -> Iterator[tuple[Location, str]
 
 def report_mistakes(table: Mapping[str, Any]) -> Iterator[Mistake]:
     """Contradictions within a report schedule."""
+    if "cron" not in table and table.get("kind") != "final":
+        message = 'is missing: when it is due, for example "0 8 * * MON" for Mondays at 8'
+        yield Mistake(location=("cron",), value=None, message=message)
     if table.get("experiments") and "scope" in table:
         yield Mistake(
             location=("scope",), value=table["scope"], message="cannot stand beside experiments: keep one of the two"

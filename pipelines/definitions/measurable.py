@@ -31,7 +31,8 @@ def metric_mistakes(table: Mapping[str, Any], metrics: Mapping[str, Metric]) -> 
             continue
         yield from _too_long(location, metric, days)
         yield from _moving(location, metric, table.get("plan"))
-    yield from _aggregated(table, metrics)
+    if table.get("data") == "moments":
+        yield from aggregated_mistakes(table, metrics)
     activation = table.get("activation")
     within = activation.get("within_days") if isinstance(activation, Mapping) else None
     if days is not None and isinstance(within, int | float) and within > days:
@@ -123,10 +124,8 @@ def _too_long(location: Location, metric: Metric, days: float | None) -> Iterato
         )
 
 
-def _aggregated(table: Mapping[str, Any], metrics: Mapping[str, Metric]) -> Iterator[Mistake]:
-    """What cannot be asked of moments that were aggregated before."""
-    if table.get("data") != "moments":
-        return
+def aggregated_mistakes(table: Mapping[str, Any], metrics: Mapping[str, Metric]) -> Iterator[Mistake]:
+    """What cannot be asked of moments that were aggregated before; parameters as for `metric_mistakes`."""
     reason = 'needs exposures and events; with data = "moments" there are only numbers per variant and day'
     for key in ("activation", "identity", "segments"):
         if table.get(key):
@@ -139,8 +138,8 @@ def _aggregated(table: Mapping[str, Any], metrics: Mapping[str, Metric]) -> Iter
         elif metric is not None and metric.covariates is not None:
             message = f"has covariates (metrics/{name}.toml), which the moments of a metric alone do not tell"
             yield Mistake(location=location, value=name, message=message)
-        elif metric is not None and metric_caps(metric):
-            message = f"has a cap (metrics/{name}.toml), which only the warehouse that aggregates can apply"
+        elif metric is not None and any(cap.quantiles != (None, None) for _, cap in metric_caps(metric)):
+            message = f"has a cap at a quantile (metrics/{name}.toml), which takes the values of all units"
             yield Mistake(location=location, value=name, message=message)
 
 

@@ -1,4 +1,4 @@
-"""Report schedules: which experiments, when, in whose time zone."""
+"""Report schedules: what is in a report, about which experiments, when, in whose time zone."""
 
 from __future__ import annotations
 
@@ -50,12 +50,14 @@ def _check_time_zone(name: str) -> str:
 AlertKind: TypeAlias = Literal[
     "sample_ratio_broken", "guardrail_harmed", "ready_to_decide", "data_stale", "exposures_stopped"
 ]
+ReportKind: TypeAlias = Literal["experiments", "manager_digest", "owner_digest", "final"]
+ReportFormat: TypeAlias = Literal["html", "markdown", "json", "csv", "pdf"]
 CronExpression: TypeAlias = Annotated[str, AfterValidator(_check_cron)]
 TimeZone: TypeAlias = Annotated[str, AfterValidator(_check_time_zone)]
 
 
 class ReportSchedule(Definition):
-    """A report that is rendered again and again."""
+    """A report that is rendered again and again, or once for each experiment that is over."""
 
     name: Name
     """The file's name without `.toml`."""
@@ -65,17 +67,24 @@ class ReportSchedule(Definition):
     """What the report is for, one sentence."""
     owner: str = ""
     """Who reads it, or who to ask."""
+    kind: ReportKind = "experiments"
+    """"experiments" shows each in full; "manager_digest" puts decisions needed, money, wins and losses first;
+    "owner_digest" tells what is live, stuck and unhealthy, and how well delivery works; "final" is one report per
+    experiment, once, when it is over: its planned end has passed and it was analysed after it, or somebody decided."""
     experiments: tuple[Name, ...] = Field(default=(), strict=False)
     """Names of experiments; where there are none, `scope` chooses."""
     scope: Literal["running", "all"] | None = None
     """Instead of names: "running" (the default) takes experiments that ran at some time since the previous slot, "all"
     every experiment that has started."""
-    cron: CronExpression
-    """When: five cron fields (minute, hour, day of month, month, day of week), for example "0 8 * * MON"."""
+    cron: CronExpression | None = None
+    """When: five cron fields (minute, hour, day of month, month, day of week), for example "0 8 * * MON"; only a
+    report of kind "final" has none."""
     timezone: TimeZone = "UTC"
     """Time zone of `cron`, a name of the IANA database such as "Europe/Berlin"; daylight saving is followed."""
     catch_up: Literal["latest", "all", "skip"] = "latest"
     """Of missed slots the latest, all (each as of its moment), or, with "skip", none that is over an hour late."""
+    formats: Annotated[tuple[ReportFormat, ...], Field(min_length=1, strict=False)] = ("html",)
+    """Files in the outbox; all but the page are attached to mails, too. "pdf" needs `pip install "rampwise[pdf]"`."""
     deliver: Annotated[tuple[Channel, ...], Field(strict=False)] = ()
     """Where it goes besides the outbox."""
     alerts: Annotated[tuple[AlertKind, ...], Field(strict=False)] = ()
@@ -87,6 +96,18 @@ class ReportSchedule(Definition):
     def _consistent(self) -> Self:
         if self.experiments and self.scope is not None:
             raise ValueError("scope cannot stand beside experiments: keep one of the two.")
+        if self.kind == "final" and self.cron is not None:
+            raise refusal("cron", "does not fit a final report: it is due when an experiment is over")
+        if self.kind != "final" and self.cron is None:
+            raise refusal("cron", 'is missing: when it is due, for example "0 8 * * MON" for Mondays at 8')
+        if self.kind == "final" and self.scope is not None:
+            raise refusal("scope", "does not fit a final report: it is about every experiment, or those it names")
+        if self.kind in ("owner_digest", "final") and self.catch_up != "latest":
+            why = {
+                "owner_digest": "what is live is known for the present moment only",
+                "final": "each goes out once, however late",
+            }[self.kind]
+            raise refusal("catch_up", f'must be "latest" for kind "{self.kind}": {why}')
         if self.alerts and not self.deliver:
             raise refusal("alerts", "need a channel: add [[deliver]]")
         return self
@@ -110,6 +131,6 @@ class ReportSchedule(Definition):
         if self.experiments:
             return self.experiments
         started = [experiment for experiment in experiments.values() if experiment.start <= until]
-        if self.scope != "all":
+        if self.scope != "all" and self.kind != "final":
             started = [experiment for experiment in started if experiment.end > since]
         return tuple(sorted(experiment.name for experiment in started))

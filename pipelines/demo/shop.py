@@ -29,6 +29,7 @@ WINDOW_DAYS = 7
 _BASKET = 38.0
 _REFUNDS, _ERRORS = 0.06, 0.02
 _LOAD_MILLISECONDS = 1100.0
+_DEVICES, _DEVICE_ENDS = ("phone", "desktop", "tablet"), (55, 92)
 _HOURS = np.array([2, 1, 1, 1, 1, 2, 4, 7, 9, 10, 10, 11, 12, 11, 10, 10, 11, 13, 16, 19, 20, 17, 11, 6], np.float64)
 _WEEKDAYS = np.array([1.0, 0.97, 0.98, 1.0, 1.1, 1.25, 1.15])
 _SECOND, _DAY = np.timedelta64(1_000_000, "us"), 86_400e6
@@ -41,7 +42,7 @@ class ShopLog:
     Attributes
     ----------
     exposures
-        Columns experiment, unit_id, variant, exposed_at.
+        Columns experiment, unit_id, variant, exposed_at, device.
     events
         Columns event_id, unit_id, event, occurred_at, value.
     """
@@ -249,6 +250,7 @@ def _exposure_table(
             "unit_id": _unit_ids(ids[order]),
             "variant": pa.array(names).take(pa.array(arm[order])),
             "exposed_at": _utc(at[order]),
+            "device": pa.array(_DEVICES).take(pa.array(np.searchsorted(_DEVICE_ENDS, ids[order] % 100, side="right"))),
         }
     )
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from pipelines.access.actors import part
 from pipelines.analysis import analyse
+from pipelines.analysis.restating import begin
 from pipelines.config import Workspace, create_workspace
 from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.loader import Definitions, load_definitions
@@ -95,6 +96,8 @@ def build_demo(root: Path, *, now: datetime, seed: int = SEED, progress: Callabl
     say("Analysing.")
     actor = part("demo")
     with open_warehouse(workspace.warehouse_path, read_only=True) as warehouse, State(workspace.state_path) as state:
+        for name in definitions.experiments:  # its looks are of moments before their data were ingested
+            begin(warehouse, state, name, actor=actor, now=now)
         for moment, names in _past_looks(definitions, now=now):
             previous = state.latest_of(names)
             for snapshot in analyse(warehouse, definitions, names, now=moment, previous=previous):

@@ -11,7 +11,7 @@ from pipelines.engine.warehouse import Warehouse
 
 
 class Engine(Protocol):
-    """Where expressions run. Two methods, so that a second engine is a page of code."""
+    """Where expressions run. Two methods, so that a second engine is a page of code: `SparkEngine` is one."""
 
     def read(self, expression: ibis.Table) -> Any:  # noqa: ANN401 - pyarrow has no types
         """Rows of an expression as an Arrow table."""
@@ -38,10 +38,18 @@ class DuckDBEngine:
         """Keep the rows of an expression under a name, for this connection."""
         self.statements.append(compiled(expression, self.dialect))
         rows = self._warehouse.connection.sql(self.statements[-1]).to_arrow_table()
-        self._warehouse.connection.from_arrow(rows).create_view(name, replace=True)
+        self._warehouse.connection.register(name, rows)
+
+
+class _SparkOptions(ibis.config.Config):  # type: ignore[misc]  # ibis has no types
+    """What ibis asks for when it compiles for Spark; its own class comes with a connection, which nobody has here."""
+
+    treat_nan_as_null: bool = False
 
 
 @lru_cache(maxsize=512)
 def compiled(expression: ibis.Table, dialect: str) -> str:
     """SQL of an expression; compiling takes longer than running a small one, and they come back at every look."""
+    if ibis.options.pyspark is None:
+        ibis.options.pyspark = _SparkOptions()
     return str(ibis.to_sql(expression, dialect=dialect))

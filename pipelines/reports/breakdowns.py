@@ -3,80 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-
-from markupsafe import Markup
+from dataclasses import replace
 
 from pipelines import formatting
-from pipelines.reports.intervals import axis_svg, shared_axis, span_svg
+from pipelines.reports.advice import health_advice
 from pipelines.reports.provenance import cap_text
-from pipelines.reports.scorecard import effects_withheld, shown_at
-from pipelines.reports.wording import Tone, health_word
-from pipelines.store.breakdowns import EffectNumbers, SegmentResult
+from pipelines.reports.tables import (
+    NOTHING,
+    Span,
+    Table,
+    effect_texts,
+    hidden_treatments,
+    p_text,
+    pictures_of,
+    span_of,
+    value_text,
+)
+from pipelines.reports.wording import health_word
+from pipelines.store.breakdowns import SegmentResult
 from pipelines.store.snapshot import MetricResult, Snapshot
 
 POLICIES = {"exclude": "Left out", "first": "By first variant", "as_assigned": "As assigned"}
 CHOICES = {"raw": "Raw", "capped": "Capped", "adjusted": "Adjusted"}
 IDENTITIES = {"strict": "Strict", "first_touch": "First touch", "last_touch": "Last touch"}
-NOTHING = formatting.NONE
+BLOCKED = "A health check blocks, so none of these numbers is a result: use them to find the cause, not to decide."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """A table in words.
+def breakdowns(snapshot: Snapshot, *, segments_of: str | None = None) -> tuple[Table, ...]:
+    """Everything a snapshot keeps beside its main result, in the order of reading; empty where it keeps nothing.
 
-    Attributes
+    Parameters
     ----------
-    key, title
-        Its kind (`segments`, `sensitivity`...) and its heading.
-    header, rows
-        Texts; every row is as long as the header. The first column names the row.
-    pictures
-        An interval per row on the axis of the table; empty where the table has none.
-    axis
-        The labels of that axis.
-    notes
-        What to know when reading it, sentences.
+    segments_of
+        Show segments only of the metrics of this role; None: of all.
     """
-
-    key: str
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    pictures: tuple[Markup, ...] = ()
-    axis: Markup | None = None
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Span:
-    """An interval to be drawn."""
-
-    lift: float | None
-    low: float | None
-    high: float | None
-    margin_at: float | None = None
-
-
-def breakdowns(snapshot: Snapshot) -> tuple[Table, ...]:
-    """Everything a snapshot keeps beside its main result, in the order of reading; empty where it keeps nothing."""
-    tables = [
-        *(table for metric in snapshot.metrics for table in _segments(snapshot, metric)),
-        *_choices(snapshot),
+    effects = [
+        *(
+            table
+            for metric in snapshot.metrics
+            if segments_of in (None, metric.role)
+            for table in _segments(snapshot, metric)
+        ),
+        *_choices(snapshot, snapshot.metrics),
         *_sensitivity(snapshot),
-        *_activation(snapshot),
-        *_maturity(snapshot),
-        *_identity(snapshot),
     ]
-    return tuple(tables)
+    counts = [*_activation(snapshot), *_maturity(snapshot), *_identity(snapshot)]
+    return (*_greyed(snapshot, effects), *counts)
+
+
+def _greyed(snapshot: Snapshot, effects: Sequence[Table]) -> tuple[Table, ...]:
+    """Tables of effects; grey, and saying why, where a health check blocks."""
+    if not snapshot.blocked:
+        return tuple(effects)
+    return tuple(replace(table, greyed=True, notes=(BLOCKED, *table.notes)) for table in effects)
+
+
+def metric_breakdowns(snapshot: Snapshot, metric: MetricResult) -> tuple[Table, ...]:
+    """What a snapshot keeps beside the main result of one metric: its segments and its choices."""
+    return _greyed(snapshot, [*_segments(snapshot, metric), *_choices(snapshot, (metric,))])
 
 
 def _segments(snapshot: Snapshot, metric: MetricResult) -> Iterator[Table]:
-    hidden = _hidden(snapshot, metric)
+    hidden = hidden_treatments(snapshot, metric)
     for result in metric.segments:
         several = len(snapshot.arms) > 2
         rows: list[tuple[str, ...]] = []
-        spans: list[_Span] = []
+        spans: list[Span] = []
         for cell in result.cells:
             arms = {arm.variant: arm for arm in cell.arms}
             name = "Other values" if cell.rest else cell.value or "(none)"
@@ -86,13 +78,13 @@ def _segments(snapshot: Snapshot, metric: MetricResult) -> Iterator[Table]:
                     (
                         f"{name}, {effect.treatment}" if several else name,
                         f"{formatting.count(control.n)} / {formatting.count(treatment.n)}",
-                        _value(metric, control.mean),
-                        _value(metric, treatment.mean),
-                        *_effect(snapshot, metric, effect, withheld=effect.treatment in hidden),
+                        value_text(metric, control.mean),
+                        value_text(metric, treatment.mean),
+                        *effect_texts(snapshot, metric, effect, withheld=effect.treatment in hidden),
                     )
                 )
-                spans.append(_span(effect, withheld=effect.treatment in hidden))
-        pictures, axis = _pictures(rows, spans, f"{metric.label} by {result.attribute}")
+                spans.append(span_of(effect, withheld=effect.treatment in hidden))
+        pictures, axis = pictures_of(snapshot, rows, spans, f"{metric.label} by {result.attribute}")
         yield Table(
             key="segments",
             title=f"{metric.label} by {result.attribute}",
@@ -100,15 +92,15 @@ def _segments(snapshot: Snapshot, metric: MetricResult) -> Iterator[Table]:
             rows=tuple(rows),
             pictures=pictures,
             axis=axis,
-            notes=_interactions(result, hidden),
+            notes=_interactions(result, hidden, blocked=snapshot.blocked),
         )
 
 
-def _interactions(result: SegmentResult, hidden: frozenset[str]) -> tuple[str, ...]:
+def _interactions(result: SegmentResult, hidden: frozenset[str], *, blocked: bool) -> tuple[str, ...]:
     notes = ["Segments inform and do not decide: among many of them some look changed by chance."]
     for each in result.interactions:
-        if each.treatment in hidden:
-            continue
+        if blocked or each.treatment in hidden:
+            continue  # whether effects differ is a finding, too
         if each.p_value is None or each.statistic is None or each.df is None:
             notes.append(f"{each.treatment}: too few segments have a known effect to say whether it differs.")
             continue
@@ -118,16 +110,16 @@ def _interactions(result: SegmentResult, hidden: frozenset[str]) -> tuple[str, .
             else "no sign that the effect differs between segments"
         )
         test = f"Cochran's Q {formatting.number(each.statistic, places=2)}, {each.df} df"
-        notes.append(f"{each.treatment}: {found} ({test}, p {_p(each.p_value)}).")
+        notes.append(f"{each.treatment}: {found} ({test}, p {p_text(each.p_value)}).")
     return tuple(notes)
 
 
-def _choices(snapshot: Snapshot) -> Iterator[Table]:
+def _choices(snapshot: Snapshot, metrics: Sequence[MetricResult]) -> Iterator[Table]:
     rows: list[tuple[str, ...]] = []
-    spans: list[_Span] = []
+    spans: list[Span] = []
     notes: list[str] = []
-    for metric in snapshot.metrics:
-        hidden = _hidden(snapshot, metric)
+    for metric in metrics:
+        hidden = hidden_treatments(snapshot, metric)
         notes += [f"{metric.label}: {cap_text(cap)}." for cap in metric.caps]
         for choice in metric.choices:
             name = CHOICES.get(choice.choice, choice.choice) + (" (used)" if choice.used else "")
@@ -136,11 +128,11 @@ def _choices(snapshot: Snapshot) -> Iterator[Table]:
                 saved = formatting.short_percent(choice.variance_reduction)
             for effect in choice.effects:
                 withheld = effect.treatment in hidden
-                effect_texts = _effect(snapshot, metric, effect, withheld=withheld)
-                rows.append((metric.label, effect.treatment, name, *effect_texts, saved))
-                spans.append(_span(effect, withheld=withheld))
+                told = effect_texts(snapshot, metric, effect, withheld=withheld)
+                rows.append((metric.label, effect.treatment, name, *told, saved))
+                spans.append(span_of(effect, withheld=withheld))
     if rows or notes:
-        pictures, axis = _pictures(rows, spans, "Raw, capped and adjusted")
+        pictures, axis = pictures_of(snapshot, rows, spans, "Raw, capped and adjusted")
         yield Table(
             key="choices",
             title="Raw, capped and adjusted",
@@ -155,20 +147,20 @@ def _choices(snapshot: Snapshot) -> Iterator[Table]:
 def _sensitivity(snapshot: Snapshot) -> Iterator[Table]:
     metrics = {metric.metric: metric for metric in snapshot.metrics}
     rows: list[tuple[str, ...]] = []
-    spans: list[_Span] = []
+    spans: list[Span] = []
     for policy in snapshot.sensitivity:
         name = POLICIES.get(policy.policy, policy.policy) + (" (used)" if policy.used else "")
         for result in policy.metrics:
             metric = metrics[result.metric]
-            hidden = _hidden(snapshot, metric)
+            hidden = hidden_treatments(snapshot, metric)
             for effect in result.effects:
                 withheld = effect.treatment in hidden
-                effect_texts = _effect(snapshot, metric, effect, withheld=withheld)
+                told = effect_texts(snapshot, metric, effect, withheld=withheld)
                 units = formatting.count(policy.analysed)
-                rows.append((name, units, metric.label, effect.treatment, *effect_texts))
-                spans.append(_span(effect, withheld=withheld))
+                rows.append((name, units, metric.label, effect.treatment, *told))
+                spans.append(span_of(effect, withheld=withheld))
     if rows:
-        pictures, axis = _pictures(rows, spans, "Units seen in several variants")
+        pictures, axis = pictures_of(snapshot, rows, spans, "Units seen in several variants")
         yield Table(
             key="sensitivity",
             title=f"{snapshot.unit.capitalize()}s seen in several variants",
@@ -186,7 +178,13 @@ def _activation(snapshot: Snapshot) -> Iterator[Table]:
         return
     within = "" if record.within_days is None else f" within {record.within_days:g} days of first exposure"
     word = health_word(record.state)
-    p = "" if record.p_value is None else f" (p {_p(record.p_value)})"
+    p = "" if record.p_value is None else f" (p {p_text(record.p_value)})"
+    advice = health_advice("activation")
+    told = (
+        ()
+        if record.state == "pass"
+        else (f"Likely causes: {' '.join(advice.causes)}", f"Next step: {advice.next_step}")
+    )
     yield Table(
         key="activation",
         title="Activation",
@@ -203,6 +201,7 @@ def _activation(snapshot: Snapshot) -> Iterator[Table]:
         notes=(
             f"Analysed are {snapshot.unit}s with {record.event}{within}.",
             f"Sample ratio of the activated: {word.text}{p}. {record.message}",
+            *told,
         ),
     )
 
@@ -259,73 +258,3 @@ def _identity(snapshot: Snapshot) -> Iterator[Table]:
         ),
         notes=(told, fan_out, unused),
     )
-
-
-def _hidden(snapshot: Snapshot, metric: MetricResult) -> frozenset[str]:
-    """Treatments whose effect on the metric is withheld: then no part of it is shown either."""
-    return frozenset(each.treatment for each in metric.comparisons if effects_withheld(snapshot, each))
-
-
-def _effect(snapshot: Snapshot, metric: MetricResult, effect: EffectNumbers, *, withheld: bool) -> tuple[str, str]:
-    """Change and its interval: the lift, or the difference where there is none."""
-    if withheld:
-        return "withheld", f"shown {shown_at(snapshot)}"
-    if effect.lift is not None:
-        places = formatting.shared_places((effect.lift, effect.lift_low, effect.lift_high), (0.0,), scale=100)
-        low, high = (
-            None if end is None else formatting.signed_percent(end, places=places)
-            for end in (effect.lift_low, effect.lift_high)
-        )
-        return formatting.signed_percent(effect.lift, places=places), _range(low, high)
-    if effect.difference is None:
-        return NOTHING, NOTHING
-    scale = 100 if metric.kind in formatting.SHARES else 1
-    places = formatting.shared_places((effect.difference, effect.low, effect.high), (0.0,), scale=scale)
-
-    def told(value: float | None) -> str | None:
-        if value is None:
-            return None
-        return formatting.difference(value, kind=metric.kind, unit_label=metric.unit_label, places=places)
-
-    return told(effect.difference) or NOTHING, _range(told(effect.low), told(effect.high))
-
-
-def _range(low: str | None, high: str | None) -> str:
-    if low is None and high is None:
-        return "unbounded"
-    return f"{'−∞' if low is None else low} to {'∞' if high is None else high}"
-
-
-def _p(value: float) -> str:
-    text = formatting.p_value(value)
-    return text if text[:1] in "<>" else f"= {text}"
-
-
-def _value(metric: MetricResult, value: float | None) -> str:
-    return formatting.metric_value(value, kind=metric.kind, unit_label=metric.unit_label)
-
-
-def _span(effect: EffectNumbers, *, withheld: bool) -> _Span:
-    if withheld or effect.lift is None:
-        return _Span(lift=None, low=None, high=None)
-    low = -float("inf") if effect.lift_low is None else effect.lift_low
-    high = float("inf") if effect.lift_high is None else effect.lift_high
-    return _Span(lift=effect.lift, low=low, high=high)
-
-
-def _pictures(
-    rows: Sequence[tuple[str, ...]], spans: Sequence[_Span], title: str
-) -> tuple[tuple[Markup, ...], Markup | None]:
-    """A picture per row and the labels of their axis; none where there is nothing to draw."""
-    if all(span.lift is None for span in spans):
-        return (), None
-    axis = shared_axis(spans)
-    pictures = tuple(
-        Markup(  # noqa: S704 titles are escaped there
-            span_svg(
-                f"{title}: {', '.join(row)}", axis, lift=span.lift, low=span.low, high=span.high, tone=Tone.NEUTRAL
-            )
-        )
-        for row, span in zip(rows, spans, strict=True)
-    )
-    return pictures, Markup(axis_svg(axis))  # noqa: S704 its labels are numbers

@@ -20,6 +20,7 @@ from pipelines.definitions.metrics import (
 )
 from pipelines.definitions.sources import Source
 from pipelines.formatting import number
+from pipelines.reports.metric_history import History, history
 from pipelines.reports.scorecard import ScorecardRow, scorecard
 from pipelines.store.snapshot import Snapshot
 
@@ -53,12 +54,15 @@ class Entry:
         Name and value of what else is defined.
     uses
         Its results, the latest experiments first.
+    history
+        What it was in the control groups of these experiments.
     """
 
     metric: Metric
     sentence: str
     facts: tuple[tuple[str, str], ...]
     uses: tuple[Use, ...]
+    history: History
 
     @property
     def experiments(self) -> int:
@@ -83,7 +87,13 @@ def catalogue(metrics: Mapping[str, Metric], snapshots: Sequence[Snapshot]) -> t
         for row in scorecard(snapshot):
             uses.setdefault(row.metric, []).append(Use(snapshot=snapshot, row=row))
     found = [
-        Entry(metric=metric, sentence=sentence(metric), facts=_facts(metric), uses=tuple(uses.get(name, ())))
+        Entry(
+            metric=metric,
+            sentence=sentence(metric),
+            facts=_facts(metric),
+            uses=tuple(uses.get(name, ())),
+            history=history(metric, snapshots),
+        )
         for name, metric in metrics.items()
     ]
     return tuple(sorted(found, key=lambda entry: (entry.metric.title.casefold(), entry.metric.name)))

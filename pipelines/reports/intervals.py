@@ -175,7 +175,7 @@ def axis_svg(axis: Axis) -> str:
             break
     marks = [
         f'<text x="{centres[index]:.2f}" y="12" text-anchor="middle" '
-        f'style="fill:currentColor;font-size:11px;font-weight:400;opacity:.8">{escape(axis.labels[index])}</text>'
+        f'style="fill:currentColor;font-size:11px;font-weight:400;fill-opacity:.8">{escape(axis.labels[index])}</text>'
         for index in kept
     ]
     return _svg("Relative change against control", marks, 16)
@@ -217,7 +217,7 @@ def _bar(axis: Axis, low: float, high: float, colour: str) -> str:
 
 
 def _svg(title: str, marks: list[str], height: int) -> str:
-    text = escape(title)
+    text = escape(formatting.for_page(title))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="rw-interval" role="img" aria-label="{text}" width="{WIDTH}" '
         f'height="{height}" viewBox="0 0 {WIDTH} {height}"><title>{text}</title>{"".join(marks)}</svg>'

@@ -27,7 +27,6 @@ GOALS = ("growth", "revenue", "churn", "cost")
 ADDS_UP = ("proportion", "mean", "count", "distinct", "retention", "funnel")
 """Kinds whose difference per unit, times units, is an amount; a ratio, a quantile or a time is none."""
 HARM = (Verdict.WORSE, Verdict.HARMED)
-ENDED = (Decision.SHIP, Decision.ROLL_BACK, Decision.INCONCLUSIVE)
 
 
 def portfolio(
@@ -78,6 +77,7 @@ def portfolio(
             for each in snapshots
             if Decision(each.decision.decision) in waits and each.experiment not in decided
         ),
+        outcomes=outcomes,
         decisions=counts,
         undecided={
             outcome: sum(found == outcome and name not in decided for name, (found, _) in outcomes.items())

@@ -126,6 +126,8 @@ class Portfolio:
     ----------
     waiting
         Names of experiments that wait for somebody's decision.
+    outcomes
+        By experiment what became of it, and who said so (see `Impact`).
     decisions
         How many experiments have each outcome.
     undecided
@@ -143,6 +145,7 @@ class Portfolio:
     """
 
     waiting: tuple[str, ...]
+    outcomes: Mapping[str, tuple[str, str]]
     decisions: Mapping[str, int]
     undecided: Mapping[str, int]
     win_rate: Rate

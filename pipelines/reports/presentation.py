@@ -1,6 +1,7 @@
 """What dashboard, report and CLI share, so that one number looks the same everywhere.
 
-`wording` holds labels, tones and signs, `formatting` the numbers, `scorecard` the rows, `intervals` the pictures.
+`wording` holds labels, tones and signs, `advice` what to do about a health check, `formatting` the numbers,
+`scorecard` the rows, `intervals` the pictures.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from pipelines.formatting import (
     signed_percent,
     time,
 )
-from pipelines.reports.breakdowns import Table, breakdowns
+from pipelines.reports.advice import Advice, health_advice
+from pipelines.reports.breakdowns import breakdowns
+from pipelines.reports.explaining import rule_text, would_change
 from pipelines.reports.intervals import Axis, axis_svg, interval_svg, interval_title, shared_axis
 from pipelines.reports.planned import (
     deviation_text,
@@ -33,6 +36,7 @@ from pipelines.reports.planned import (
 )
 from pipelines.reports.provenance import method_facts
 from pipelines.reports.scorecard import ScorecardRow, effects_withheld, scorecard, shown_at
+from pipelines.reports.tables import Table
 from pipelines.reports.wording import (
     EXCLUSIONS,
     HEALTH_CHECKS,
@@ -52,6 +56,7 @@ __all__ = [
     "EXCLUSIONS",
     "HEALTH_CHECKS",
     "ROLES",
+    "Advice",
     "Axis",
     "ScorecardRow",
     "Table",
@@ -67,6 +72,7 @@ __all__ = [
     "done_text",
     "effects_withheld",
     "exact_p_value",
+    "health_advice",
     "health_word",
     "interval_svg",
     "interval_title",
@@ -83,6 +89,7 @@ __all__ = [
     "plan_facts",
     "plan_words",
     "progress_text",
+    "rule_text",
     "scorecard",
     "shared_axis",
     "short_percent",
@@ -93,4 +100,5 @@ __all__ = [
     "time",
     "time_text",
     "verdict_word",
+    "would_change",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from pipelines import formatting
 from pipelines.reports import presentation, wording
 from pipelines.reports.breakdowns import breakdowns
+from pipelines.reports.digest import Head, Section
 from pipelines.reports.intervals import axis_svg, interval_svg, shared_axis
 from pipelines.reports.method import method_notes
 from pipelines.reports.scorecard import ScorecardRow, effects_withheld, scorecard
@@ -82,6 +84,8 @@ def render_html(snapshot: Snapshot, *, rendered_at: datetime, decided: HumanDeci
             missing=(),
             rendered_at=rendered_at,
             slot=None,
+            head=None,
+            digest=(),
         )
     )
 
@@ -95,6 +99,8 @@ def render_digest(
     slot: datetime | None = None,
     rendered_at: datetime,
     decided: Mapping[str, HumanDecision] | None = None,
+    head: Head | None = None,
+    sections: Sequence[Section] = (),
 ) -> str:
     """One report over several experiments: a list of decisions, the urgent ones first, then each in full.
 
@@ -107,11 +113,13 @@ def render_digest(
     missing
         Names of experiments the report should hold and that have not been analysed yet.
     slot
-        The moment the report was due, in the schedule's own time zone.
+        The moment the report was due (aware); told like every other in the time zone of `times_in`.
     rendered_at
         The present moment (aware).
     decided
         What people decided, by experiment.
+    head, sections
+        What a digest begins with, and its tables; the last of them stands at the end.
     """
     known = decided or {}
     ordered = sorted(snapshots, key=lambda each: (URGENCY.index(Decision(each.decision.decision)), each.experiment))
@@ -126,6 +134,8 @@ def render_digest(
             missing=missing,
             rendered_at=rendered_at,
             slot=slot,
+            head=head,
+            digest=sections,
         )
     )
 
@@ -176,6 +186,19 @@ def _exact(value: float | None) -> str:
     return "" if value is None else repr(value)
 
 
+def shown_text(value: object) -> object:
+    """What a template writes, before it is escaped: a text without controls and turns of direction."""
+    return formatting.for_page(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _signed(text: str) -> Markup:
+    """A text in which no line breaks between a sign, a currency and the number."""
+    kept = re.sub(
+        r"[+−][^\s()]+", r'<span style="white-space:nowrap">\g<0></span>', str(escape(formatting.for_page(text)))
+    )
+    return Markup(kept)  # noqa: S704 escaped above
+
+
 @cache
 def environment() -> Environment:
     """Templates of reports, which escape everything that comes from outside."""
@@ -185,10 +208,11 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=shown_text,
     )
     style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     environment.globals.update(style=Markup(style), style_hash=digest)  # noqa: S704 - our own file
     environment.globals.update(f=formatting, w=wording, p=presentation)
-    environment.filters["exact"] = _exact
+    environment.filters |= {"exact": _exact, "signed": _signed}
     return environment

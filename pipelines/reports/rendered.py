@@ -23,7 +23,11 @@ class RenderedReport:
     images
         PNG pictures of `mail_html` by content id.
     files
-        Further forms by file suffix (``"json"``, ``"csv"``, ``"pdf"``).
+        The forms that were asked for, by file suffix (``"html"``, ``"md"``, ``"json"``, ``"csv"``, ``"pdf"``).
+    attached
+        Suffixes of those that a mail carries.
+    data
+        What a program reads: plain JSON.
     snapshots
         Ids of the snapshots behind the numbers, by experiment.
     missing
@@ -37,5 +41,7 @@ class RenderedReport:
     mail_html: str = ""
     images: Mapping[str, bytes] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
+    attached: tuple[str, ...] = ()
+    data: Mapping[str, object] = field(default_factory=dict)
     snapshots: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()

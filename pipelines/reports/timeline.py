@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 
 from markupsafe import Markup, escape
 
 from pipelines import formatting
 from pipelines.reports.scorecard import effects_withheld
+from pipelines.reports.wording import decision_word
+from pipelines.store.human_decisions import HumanDecision
 from pipelines.store.snapshot import Comparison, MetricResult, Snapshot
 
 WIDTH, HEIGHT = 860, 260
@@ -19,12 +22,17 @@ MOST_CHARTS = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """The effect at the end of a day; ends of its band are None where there is none."""
+    """The effect at the end of a day; ends of its band are None where there is none.
+
+    `alone_low` and `alone_high` are those of a single look, beside a band that holds at every day.
+    """
 
     day: float
     estimate: float
     low: float | None
     high: float | None
+    alone_low: float | None = None
+    alone_high: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +45,14 @@ class LookMark:
     high: float | None
     boundary: float | None
     futility: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Something that happened on a day: the plan was changed, somebody decided."""
+
+    day: float
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +73,8 @@ class Timeline:
         Half the height of the picture; what lies beyond is cut off.
     caption
         What is seen, and when it holds.
+    notes
+        What happened meanwhile.
     """
 
     metric: str
@@ -69,6 +87,7 @@ class Timeline:
     end: float
     reach: float
     caption: str
+    notes: tuple[Note, ...] = ()
 
     @property
     def svg(self) -> Markup:
@@ -76,25 +95,51 @@ class Timeline:
         return timeline_svg(self)
 
 
-def timelines(snapshot: Snapshot) -> tuple[Timeline, ...]:
+def timelines(
+    snapshot: Snapshot, *, metric: str | None = None, decided: HumanDecision | None = None
+) -> tuple[Timeline, ...]:
     """The comparisons that decide, over time: success metrics, or guardrails where there are none.
 
     Nothing is drawn that the plan does not allow to be read: no fixed-horizon effect before its end.
+
+    Parameters
+    ----------
+    metric
+        Only this metric, whatever its role.
+    decided
+        What people decided, if they did: noted in the picture.
     """
     if snapshot.blocked:
         return ()
-    role = "success" if any(metric.role == "success" for metric in snapshot.metrics) else "guardrail"
+    role = "success" if any(each.role == "success" for each in snapshot.metrics) else "guardrail"
+    notes = _notes(snapshot, decided)
     found = [
-        _timeline(snapshot, metric, each)
-        for metric in snapshot.metrics
-        if metric.role == role
-        for each in metric.comparisons
+        _timeline(snapshot, result, each, notes)
+        for result in snapshot.metrics
+        if (result.role == role if metric is None else result.metric == metric)
+        for each in result.comparisons
         if not effects_withheld(snapshot, each) and sum(point.estimate is not None for point in each.series) > 1
     ]
     return tuple(found[:MOST_CHARTS])
 
 
-def _timeline(snapshot: Snapshot, metric: MetricResult, comparison: Comparison) -> Timeline:
+def _notes(snapshot: Snapshot, decided: HumanDecision | None) -> tuple[Note, ...]:
+    """Changes of the plan, and the decision of a person."""
+    days: dict[float, list[str]] = {}
+    for each in snapshot.deviations:
+        if each.since is not None:
+            days.setdefault(_day(snapshot, each.since), []).append(f"{each.field} changed")
+    if decided is not None:
+        word = decision_word(decided.decision).label.lower()
+        days.setdefault(_day(snapshot, decided.at), []).append(f"decided: {word}")
+    return tuple(Note(day=day, text="; ".join(texts)) for day, texts in sorted(days.items()))
+
+
+def _day(snapshot: Snapshot, moment: datetime) -> float:
+    return (moment - snapshot.start).total_seconds() / 86_400.0
+
+
+def _timeline(snapshot: Snapshot, metric: MetricResult, comparison: Comparison, notes: tuple[Note, ...]) -> Timeline:
     scale = 100.0 if metric.kind in formatting.SHARES else 1.0
     always = snapshot.plan.design == "always_valid"
 
@@ -107,6 +152,8 @@ def _timeline(snapshot: Snapshot, metric: MetricResult, comparison: Comparison) 
             estimate=each.estimate * scale,
             low=scaled(each.valid_low if always else each.low),
             high=scaled(each.valid_high if always else each.high),
+            alone_low=scaled(each.low) if always else None,
+            alone_high=scaled(each.high) if always else None,
         )
         for each in comparison.series
         if each.estimate is not None
@@ -138,6 +185,7 @@ def _timeline(snapshot: Snapshot, metric: MetricResult, comparison: Comparison) 
         end=days,
         reach=_reach(points, looks),
         caption=_caption(snapshot, metric, comparison),
+        notes=tuple(note for note in notes if 0 <= note.day <= days),
     )
 
 
@@ -160,7 +208,8 @@ def _caption(snapshot: Snapshot, metric: MetricResult, comparison: Comparison) -
             "intervals at the looks, which hold together. Beyond the dashed boundary a look finds an effect."
         ),
         "always_valid": (
-            f"The band is the {level} confidence sequence, valid at every day; the bars are the looks that were taken. "
+            f"The wide band is the {level} confidence sequence, valid at every day; the dark one within it is the "
+            "interval of a single look, for comparison only. The bars are the looks that were taken. "
             "Beyond the dashed boundary a look finds an effect."
         ),
     }
@@ -173,14 +222,8 @@ def timeline_svg(chart: Timeline) -> Markup:
     clip = "clip" + sha256(repr(chart).encode()).hexdigest()[:10]
     frame = f'<rect x="{LEFT}" y="{TOP}" width="{WIDTH - LEFT - RIGHT}" height="{HEIGHT - TOP - BOTTOM}"/>'
     marks = [*_axes(chart), f'<clipPath id="{clip}">{frame}</clipPath><g clip-path="url(#{clip})">']
-    banded = [(p.day, p.low, p.high) for p in chart.points if p.low is not None and p.high is not None]
-    if len(banded) > 1:
-        there = [f"{_x(chart, day):.1f},{_y(chart, high):.1f}" for day, _, high in banded]
-        back = [f"{_x(chart, day):.1f},{_y(chart, low):.1f}" for day, low, _ in reversed(banded)]
-        marks.append(
-            f'<polygon points="{" ".join(there + back)}" style="fill:var(--rw-good,#1161b8);'
-            f'opacity:{0.28 if chart.valid else 0.13}"/>'
-        )
+    marks += _band(chart, [(p.day, p.low, p.high) for p in chart.points], 0.28 if chart.valid else 0.13)
+    marks += _band(chart, [(p.day, p.alone_low, p.alone_high) for p in chart.points], 0.25)
     marks += _lines(chart, [(look.day, look.boundary) for look in chart.looks], "boundary")
     marks += _lines(chart, [(look.day, look.futility) for look in chart.looks], "futility")
     line = " ".join(f"{_x(chart, p.day):.1f},{_y(chart, p.estimate):.1f}" for p in chart.points)
@@ -197,7 +240,9 @@ def timeline_svg(chart: Timeline) -> Markup:
             'style="fill:var(--rw-good,#1161b8);stroke:var(--rw-surface,#fff);stroke-width:1.5"/>'
         )
     marks.append("</g>")
-    title = escape(f"{chart.title}: cumulative effect by day. {chart.caption}")
+    marks += _noted(chart)
+    meanwhile = "".join(f" Day {note.day:.1f}: {note.text}." for note in chart.notes)
+    title = escape(formatting.for_page(f"{chart.title}: cumulative effect by day. {chart.caption}{meanwhile}"))
     body = "".join(marks)
     return Markup(  # noqa: S704 only numbers and escaped text
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{title}" viewBox="0 0 {WIDTH} {HEIGHT}">'
@@ -209,6 +254,30 @@ _STYLES = {
     "boundary": "stroke:var(--rw-bad,#b34a00);stroke-width:1.5;stroke-dasharray:5 4",
     "futility": "stroke:currentColor;opacity:.7;stroke-width:1.5;stroke-dasharray:1.5 4",
 }
+
+
+def _band(chart: Timeline, ends: list[tuple[float, float | None, float | None]], strength: float) -> list[str]:
+    banded = [(day, low, high) for day, low, high in ends if low is not None and high is not None]
+    if len(banded) < 2:
+        return []
+    there = [f"{_x(chart, day):.1f},{_y(chart, high):.1f}" for day, _, high in banded]
+    back = [f"{_x(chart, day):.1f},{_y(chart, low):.1f}" for day, low, _ in reversed(banded)]
+    return [f'<polygon points="{" ".join(there + back)}" style="fill:var(--rw-good,#1161b8);opacity:{strength}"/>']
+
+
+def _noted(chart: Timeline) -> list[str]:
+    """What happened, as lines with their text at the top."""
+    marks = []
+    for note in chart.notes:
+        x = _x(chart, note.day)
+        side = "end" if note.day > chart.end / 2 else "start"
+        marks.append(
+            f'<line class="note" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" '
+            f'style="stroke:currentColor;stroke-width:1;stroke-dasharray:3 3;opacity:.7"/>'
+            f'<text x="{x + (-5 if side == "end" else 5):.1f}" y="{TOP + 11}" text-anchor="{side}" '
+            f'style="fill:currentColor;font-size:12px">{escape(formatting.for_page(note.text))}</text>'
+        )
+    return marks
 
 
 def _lines(chart: Timeline, ends: list[tuple[float, float | None]], kind: str) -> list[str]:
@@ -249,7 +318,7 @@ def _axes(chart: Timeline) -> list[str]:
     ]
     marks.append(
         f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 2}" text-anchor="end" style="fill:currentColor;font-size:12px">'
-        f"days since the start; effect in {escape(chart.unit)}</text>"
+        f"days since the start; effect in {escape(formatting.for_page(chart.unit))}</text>"
     )
     return marks
 

@@ -141,6 +141,7 @@ HEALTH_CHECKS: Final[dict[str, str]] = {
     "arrivals": "New units",
     "imbalance": "Alike before exposure",
     "data_stale": "Fresh data",
+    "few_units": "Enough units",
 }
 
 PHASES: Final[dict[str, Word]] = {

@@ -135,7 +135,7 @@ def operations(
         live=tuple(each for each in found if not each.state.over and each.state.phase is not Phase.DRAFT),
         stuck=tuple(_stuck(found, now)),
         stale=stale_flags(states, now=now),
-        unhealthy=tuple(_unhealthy(snapshots, now)),
+        unhealthy=tuple(unhealthy(snapshots, now)),
         lead_hours=median_interval([run.lead for run in ended if run.lead is not None]),
         failures=_failures(len(back), len(ended)),
         detect_hours=median_interval([run.detect for run in back if run.detect is not None]),
@@ -209,7 +209,8 @@ def _stuck(found: Sequence[Overview], now: datetime) -> list[Stuck]:
     return sorted(rows, key=lambda row: row.since)
 
 
-def _unhealthy(snapshots: Sequence[Snapshot], now: datetime) -> list[Unhealthy]:
+def unhealthy(snapshots: Sequence[Snapshot], now: datetime) -> list[Unhealthy]:
+    """Problems of experiments that run, the blocking first; data that are old at `now` (aware) among them."""
     rows = []
     for each in snapshots:
         if each.phase != "running":

@@ -5,36 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from itertools import islice
+from datetime import datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from pipelines.access.roles import Action, Actor
-from pipelines.config import Settings, Workspace
+from pipelines.config import Workspace
 from pipelines.definitions.channels import destinations
 from pipelines.definitions.loader import Definitions, UnknownNameError
-from pipelines.definitions.reports import ReportSchedule
+from pipelines.definitions.reports import ReportFormat
 from pipelines.errors import PipelineError
-from pipelines.reports.compose import compose, facts
 from pipelines.reports.files import write_whole
 from pipelines.reports.rendered import RenderedReport
-from pipelines.schedule.sending import encoded
-from pipelines.schedule.slots import slots_before
+from pipelines.schedule.contents import Sources
+from pipelines.schedule.editions import Edition, due_editions, edition_by_hand
+from pipelines.schedule.sending import mail_body
 from pipelines.store.database import StateError
-from pipelines.store.human_decisions import latest_human_decisions
 from pipelines.store.outgoing import Message, message_id
-from pipelines.store.snapshot import Snapshot
 from pipelines.store.state import State
-
-FIRST_REACH = timedelta(days=7)
-"""How far back the very first slot of a report may lie."""
-LATE = timedelta(hours=1)
-"""How late a slot may be where missed ones are skipped."""
-BY_HAND = "by_hand"
-"""What follows the report's name where it was sent by hand: that neither takes nor fills a slot."""
-MOST_SLOTS = 60
-"""How many missed slots are made up for at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,35 +71,6 @@ class DeliveryError(PipelineError):
         )
 
 
-def due_slots(schedule: ReportSchedule, delivered: datetime | None, *, now: datetime) -> tuple[datetime, ...]:
-    """The slots to deliver now, oldest first.
-
-    Parameters
-    ----------
-    schedule
-        The report.
-    delivered
-        Its latest delivered slot; None if it never was.
-    now
-        The present moment (aware).
-
-    Notes
-    -----
-    Slots that were missed are made up for as `catch_up` says: `latest` brings the latest only, since a report shows
-    the state of the day it is rendered on; `all` brings every one as of its own moment, at most `MOST_SLOTS`; `skip`
-    brings none that is more than an hour late. A report that was never delivered starts with its latest slot if that
-    is at most a week old, and waits for the next one otherwise: a new schedule brings no report of last month.
-    """
-    reach = LATE if schedule.catch_up == "skip" else FIRST_REACH if delivered is None else None
-    most = MOST_SLOTS if schedule.catch_up == "all" and delivered is not None else 1
-    found = []
-    for slot in islice(slots_before(schedule.cron, schedule.timezone, now), most):
-        if (delivered is not None and slot <= delivered) or (reach is not None and now - slot > reach):
-            break
-        found.append(slot)
-    return tuple(reversed(found))
-
-
 def run_due(workspace: Workspace, definitions: Definitions, *, actor: Actor, now: datetime) -> tuple[Delivery, ...]:
     """Render every report that is due into the workspace's outbox.
 
@@ -146,27 +104,23 @@ def run_due(workspace: Workspace, definitions: Definitions, *, actor: Actor, now
     actor.require(Action.SEND_REPORT)
     deliveries: list[Delivery] = []
     failures: list[tuple[str, Exception]] = []
-    public_url = Settings.load(workspace).public_url
     with State(workspace.state_path) as state:
+        sources = Sources(workspace=workspace, definitions=definitions, state=state, now=now)
         for name in sorted(definitions.reports):
             schedule = definitions.reports[name]
-            finished = [record.slot for record in state.deliveries(name) if record.finished_at is not None]
-            last = max(finished, default=None)
-            for slot in due_slots(schedule, last, now=now):
-                if not state.claim_delivery(name, slot, actor=actor):
+            channels = destinations(schedule.deliver)
+            for edition in due_editions(state, definitions, schedule, now=now):
+                if not state.claim_delivery(edition.carried, edition.slot, actor=actor):
                     continue
                 try:
-                    found = _rendered(definitions, state, schedule, slot=slot, last=last, now=now, url=public_url)
-                    to = destinations(schedule.deliver)
-                    done = _kept(workspace, state, name, found, channels=to, slot=slot, now=now, actor=actor)
-                    deliveries.append(done)
-                    last = slot
+                    deliveries.append(_delivered(sources, edition, channels=channels, actor=actor))
                 except (OSError, PipelineError) as error:
                     failures.append((name, error))
-                    _release(state, name, slot)
-                    break
+                    _release(state, edition)
+                    if not edition.experiment:  # later slots tell what is new since this one
+                        break
                 except BaseException:
-                    _release(state, name, slot)
+                    _release(state, edition)
                     raise
     if failures:
         raise DeliveryError(tuple(deliveries), tuple(failures))
@@ -199,108 +153,89 @@ def send_now(
     actor.require(Action.SEND_REPORT, name)
     if name not in definitions.reports:
         raise UnknownNameError("report", name, definitions.reports)
-    schedule, slot, by_hand = definitions.reports[name], now.astimezone(UTC), f"{name}/{BY_HAND}"
+    schedule = definitions.reports[name]
     channels = tuple(dict.fromkeys(f"mail:{address}" for address in to)) or destinations(schedule.deliver)
     with State(workspace.state_path) as state:
-        last = max((record.slot for record in state.deliveries(name) if record.finished_at is not None), default=None)
-        if not state.claim_delivery(by_hand, slot, actor=actor):
+        edition = edition_by_hand(state, schedule, now=now)
+        if not state.claim_delivery(edition.carried, edition.slot, actor=actor):
             raise StateError(f"{name} is being sent by hand at this very moment; see `rampwise report deliveries`.")
         try:
-            url = Settings.load(workspace).public_url
-            found = _rendered(definitions, state, schedule, slot=slot, last=last, now=now, url=url)
-            return _kept(workspace, state, by_hand, found, channels=channels, slot=slot, now=now, actor=actor)
+            sources = Sources(workspace=workspace, definitions=definitions, state=state, now=now)
+            return _delivered(sources, edition, channels=channels, actor=actor)
         except BaseException:
-            _release(state, by_hand, slot)
+            _release(state, edition)
             raise
 
 
-_Found = tuple[RenderedReport, tuple[Snapshot, ...]]
-
-
-def _rendered(
-    definitions: Definitions,
-    state: State,
-    schedule: ReportSchedule,
-    *,
-    slot: datetime,
-    last: datetime | None,
-    now: datetime,
-    url: str | None,
-) -> _Found:
-    """The report, and the looks in it: the latest, or those of the slot's own moment where missed slots are made up."""
-    before = next(islice(slots_before(schedule.cron, schedule.timezone, slot), 1, None), slot)
-    # Since the last delivery, not the last slot: an experiment that ended in a missed week is still reported.
-    names = schedule.covered(definitions.experiments, since=min(last or before, before), until=slot)
-    past = schedule.catch_up == "all"
-    looks = {name: state.shown_at(name, slot)[0] if past else state.latest(name) for name in names}
-    shown = tuple(look for look in looks.values() if look is not None)
-    earlier = {} if last is None else {each.experiment: state.shown_at(each.experiment, last)[0] for each in shown}
-    report = compose(
-        schedule.screen_title,
-        shown,
-        before={name: look for name, look in earlier.items() if look is not None},
-        description=schedule.description,
-        missing=tuple(name for name, look in looks.items() if look is None),
-        slot=slot.astimezone(ZoneInfo(schedule.timezone)),
-        rendered_at=now,
-        public_url=url,
-        decided=latest_human_decisions(state.path),
-    )
-    return report, shown
-
-
-def _kept(
+def preview(
     workspace: Workspace,
-    state: State,
-    carried: str,
-    found: _Found,
+    definitions: Definitions,
+    name: str,
     *,
-    channels: Sequence[str],
-    slot: datetime,
+    formats: Sequence[ReportFormat] | None = None,
     now: datetime,
-    actor: Actor,
-) -> Delivery:
-    """Write the page, and record it together with the messages that now wait."""
-    report, shown = found
-    name, _, by_hand = carried.partition("/")
-    stamp = f"{slot:%Y-%m-%dT%H%M%SZ}" if by_hand else f"{slot:%Y-%m-%dT%H%MZ}"
-    path = write_whole(workspace.outbox / f"{name}_{stamp}.html", report.html)
-    body = {
-        "text": report.text,
-        "markdown": report.markdown,
-        "mail": report.mail_html or report.html,
-        "data": facts(report, shown, name=name, slot=slot),
-        "images": encoded(report.images),
-        "files": encoded(report.files),
-    }
+) -> RenderedReport:
+    """What `send_now` would send at this moment: nothing is sent, written or recorded.
+
+    Parameters
+    ----------
+    formats
+        Which files it holds; those of the schedule where omitted.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such report.
+    """
+    if name not in definitions.reports:
+        raise UnknownNameError("report", name, definitions.reports)
+    with State(workspace.state_path) as state:
+        edition = edition_by_hand(state, definitions.reports[name], now=now)
+        sources = Sources(workspace=workspace, definitions=definitions, state=state, now=now)
+        return sources.content(edition, formats=formats, with_charts=True).report
+
+
+def _delivered(sources: Sources, edition: Edition, *, channels: Sequence[str], actor: Actor) -> Delivery:
+    """Write the files, and record them together with the messages that now wait."""
+    mailed = any(channel.startswith("mail:") for channel in channels)
+    content = sources.content(edition, with_charts=mailed)
+    report, outbox = content.report, sources.workspace.outbox
+    paths = tuple(write_whole(outbox / f"{edition.stem}.{suffix}", made) for suffix, made in report.files.items())
     messages = tuple(
         Message(
-            report=carried,
-            slot=slot,
+            report=edition.carried,
+            slot=edition.slot,
             channel=channel,
-            message_id=message_id(workspace.root, carried, slot, channel),
+            message_id=message_id(sources.workspace.root, edition.carried, edition.slot, channel),
             subject=report.subject,
-            body=body,
+            body=_body(report, edition, channel),
             state="waiting",
             attempts=0,
-            next_attempt=now,
+            next_attempt=sources.now,
             last_error="",
-            changed_at=now,
+            changed_at=sources.now,
         )
         for channel in channels
     )
-    state.finish_delivery(carried, slot, (path,), actor=actor, messages=messages)
+    sources.state.finish_delivery(edition.carried, edition.slot, paths, actor=actor, messages=messages)
     return Delivery(
-        report=name,
-        slot=slot,
-        paths=(path,),
-        experiments=tuple(snapshot.experiment for snapshot in shown),
+        report=edition.schedule.name,
+        slot=edition.slot,
+        paths=paths,
+        experiments=content.experiments,
         missing=report.missing,
         messages=tuple(channels),
     )
 
 
-def _release(state: State, report: str, slot: datetime) -> None:
+def _body(report: RenderedReport, edition: Edition, channel: str) -> dict[str, object]:
+    """What a channel needs to write its message."""
+    if channel.startswith("mail:"):
+        return mail_body(report, edition.stem)
+    return {"text": report.text, "markdown": report.markdown, "data": dict(report.data)}
+
+
+def _release(state: State, edition: Edition) -> None:
     # The claim may have outlived its time and belong to another run by now: then there is nothing to give back.
     with suppress(StateError):
-        state.release_delivery(report, slot)
+        state.release_delivery(edition.carried, edition.slot)

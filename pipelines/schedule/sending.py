@@ -28,12 +28,13 @@ from pipelines.access.roles import Action, Actor
 from pipelines.config import Settings, Workspace
 from pipelines.errors import PipelineError
 from pipelines.formatting import in_one_line
+from pipelines.reports.rendered import RenderedReport
 from pipelines.schedule import webhooks
 from pipelines.store.outgoing import PAUSES, Message, Outgoing
 
 SECONDS = 30.0
 MOST_AT_ONCE = 500
-MEDIA_TYPES = {"pdf": "application/pdf", "csv": "text/csv", "json": "application/json"}
+MEDIA_TYPES = {"pdf": "application/pdf", "csv": "text/csv", "json": "application/json", "md": "text/markdown"}
 
 
 class UndeliveredError(PipelineError):
@@ -141,9 +142,39 @@ def mail_of(message: Message, to: str, sender: str, *, now: datetime) -> EmailMe
         html.add_related(picture, "image", "png", cid=f"<{name}>", disposition="inline")
     for suffix, content in _bytes(message.body, "files"):
         kind, _, subtype = MEDIA_TYPES.get(suffix, "application/octet-stream").partition("/")
-        file = f"{message.report.partition('/')[0]}_{message.slot:%Y-%m-%d}.{suffix}"
-        mail.add_attachment(content, kind, subtype, filename=file)
+        stem = _part(message.body, "name") or f"{message.report.partition('/')[0]}_{message.slot:%Y-%m-%d}"
+        mail.add_attachment(content, kind, subtype, filename=f"{stem}.{suffix}")
     return mail
+
+
+def previewed_mail(report: RenderedReport, name: str, settings: Settings, *, now: datetime) -> bytes:
+    """The mail that a report would be, as a file that mail programs open; to nobody, and never sent."""
+    message = Message(
+        report=name,
+        slot=now,
+        channel="mail:",
+        message_id="preview",
+        subject=report.subject,
+        body=mail_body(report, name),
+        state="waiting",
+        attempts=0,
+        next_attempt=now,
+        last_error="",
+        changed_at=now,
+    )
+    sender = (settings.mail or MailServer()).sender or "rampwise@localhost"
+    return mail_of(message, "preview@localhost", sender, now=now).as_bytes()
+
+
+def mail_body(report: RenderedReport, stem: str) -> dict[str, object]:
+    """What a mail is written from: text, HTML, pictures and files, the latter named after `stem`."""
+    return {
+        "text": report.text,
+        "mail": report.mail_html,
+        "name": stem,
+        "images": encoded(report.images),
+        "files": encoded({suffix: report.files[suffix] for suffix in report.attached}),
+    }
 
 
 def encoded(parts: Mapping[str, bytes]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from pipelines.errors import PipelineError
 from pipelines.store import audit
 
-LAYOUT_VERSION = 4
+LAYOUT_VERSION = 5
 _BUSY_SECONDS = 10.0
 _LAYOUT = """
 CREATE TABLE snapshots (
@@ -124,7 +124,46 @@ BEGIN SELECT RAISE(ABORT, 'decisions of people can only be added'); END""",
 )
 """Messages on their way to people, decisions that people took, and what was raised as an alert."""
 
-_LAYOUTS = (tuple(filter(str.strip, _LAYOUT.split(";"))), audit.LAYOUT, _ROLLOUTS, _DESK)
+_RESTATED = (
+    """CREATE TABLE restatements (
+    number INTEGER PRIMARY KEY,
+    experiment TEXT NOT NULL,
+    snapshot_id TEXT NOT NULL,
+    analysed_at TEXT NOT NULL,
+    metric TEXT NOT NULL,
+    treatment TEXT NOT NULL,
+    before REAL,
+    after REAL,
+    batch INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    ingested_at TEXT NOT NULL,
+    recorded_at TEXT NOT NULL,
+    UNIQUE (experiment, snapshot_id, metric, treatment, batch)
+)""",
+    """CREATE TRIGGER restatements_are_never_edited BEFORE UPDATE ON restatements
+BEGIN SELECT RAISE(ABORT, 'the log of restatements can only be added to'); END""",
+    """CREATE TRIGGER restatements_are_never_removed BEFORE DELETE ON restatements
+BEGIN SELECT RAISE(ABORT, 'the log of restatements can only be added to'); END""",
+    """CREATE TABLE restatement_checks (
+    number INTEGER PRIMARY KEY,
+    experiment TEXT NOT NULL,
+    checked_at TEXT NOT NULL,
+    after_batch INTEGER NOT NULL,
+    batch INTEGER NOT NULL,
+    looks INTEGER NOT NULL,
+    looked_back_to TEXT,
+    replays INTEGER NOT NULL,
+    not_rebuilt TEXT NOT NULL
+)""",
+    "CREATE INDEX restatement_checks_by_experiment ON restatement_checks (experiment, number)",
+    """CREATE TRIGGER restatement_checks_are_never_edited BEFORE UPDATE ON restatement_checks
+BEGIN SELECT RAISE(ABORT, 'the log of restatements can only be added to'); END""",
+    """CREATE TRIGGER restatement_checks_are_never_removed BEFORE DELETE ON restatement_checks
+BEGIN SELECT RAISE(ABORT, 'the log of restatements can only be added to'); END""",
+)
+"""Which numbers of earlier looks later data changed, and how far back that was looked for."""
+
+_LAYOUTS = (tuple(filter(str.strip, _LAYOUT.split(";"))), audit.LAYOUT, _ROLLOUTS, _DESK, _RESTATED)
 """What each layout adds to the one before it."""
 
 

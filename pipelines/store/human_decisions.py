@@ -18,6 +18,8 @@ from stats.verdicts import Decision
 
 MAY_BE_DECIDED = (Decision.SHIP, Decision.KEEP_RUNNING, Decision.ROLL_BACK, Decision.INCONCLUSIVE)
 """What a person can decide: the others are states that only a computation has."""
+ENDING = (Decision.SHIP, Decision.ROLL_BACK, Decision.INCONCLUSIVE)
+"""Decisions after which an experiment is over, planned end or not."""
 LONGEST_REASON = 2000
 
 

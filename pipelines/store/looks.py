@@ -109,6 +109,8 @@ class PlanDeviation:
     """What the frozen plan says; null where it says nothing."""
     now: Any
     """What the definition says now; null where it says nothing any more."""
+    since: datetime | None = None
+    """The first analysis that saw it (UTC)."""
 
 
 @_config

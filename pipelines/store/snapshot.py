@@ -23,6 +23,7 @@ from pipelines.store.breakdowns import (
     PolicyResult,
     SegmentResult,
 )
+from pipelines.store.detail import BaselineEffects, Distribution, OverTime
 from pipelines.store.looks import (
     EarlierFinding,
     FrozenPlan,
@@ -72,7 +73,8 @@ class HealthCheck:
     """One check of whether the data can be trusted."""
 
     name: str
-    """`sample_ratio`, `several_variants`, `exposures`, `values`, `data_stale`, `arrivals` or `imbalance`."""
+    """`sample_ratio`, `several_variants`, `exposures`, `values`, `few_units`, `data_stale`, `arrivals` or
+    `imbalance`."""
     state: str
     """`pass`, `warn` or `fail`."""
     blocks: bool
@@ -201,6 +203,10 @@ class MetricResult:
     """The unit of a value on screen."""
     margin: float | None
     """Tolerated relative harm of a guardrail, a proportion."""
+    minimum_effect: float | None = None
+    """Smallest effect worth acting on, where the metric sets its own; null: the plan's. See `minimum_relative`."""
+    minimum_relative: bool = True
+    """Whether that is relative to control."""
     window_days: float | None = None
     """Conversion window from a unit's first exposure, in days; null: until the end of the experiment."""
     arms: tuple[ArmValue, ...]
@@ -215,6 +221,12 @@ class MetricResult:
     """Ends beyond which values were cut."""
     choices: tuple[ChoiceEffects, ...] = ()
     """The effect raw, capped and adjusted, as far as these differ."""
+    over_time: OverTime | None = None
+    """Values per variant day by day; null where there are none (quantiles)."""
+    distribution: Distribution | None = None
+    """Distribution of the units' values; null for rates, ratios and quantiles of events."""
+    baselines: tuple[BaselineEffects, ...] = ()
+    """Effects against other baselines than control, where there are several treatments."""
 
 
 @_config

@@ -24,6 +24,7 @@ from pipelines.store.changes import audited
 from pipelines.store.database import LAYOUT_VERSION, StateError, open_database
 
 ADDED_SINCE_3 = ("messages", "human_decisions", "alerts")
+ADDED_SINCE_4 = ("restatements", "restatement_checks")
 ACTOR = Actor(name="local:tester", role=Role.ADMIN)
 
 
@@ -56,7 +57,7 @@ def audit(path: Path) -> list[tuple[object, ...]]:
 
 @pytest.fixture(scope="module")
 def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace as an earlier rampwise left it: a warehouse of version 1, a state of layout 3, both with rows."""
+    """A workspace as an earlier rampwise left it: a warehouse of version 1, a state of layout 4, both with rows."""
     root = tmp_path_factory.mktemp("old") / "w"
     create_workspace(root)
     workspace = Workspace(root=root)
@@ -72,9 +73,9 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with audited(workspace.state_path, ACTOR, Action.INGEST, "events") as details:
         details["accepted"] = 300
     with closing(sqlite3.connect(workspace.state_path)) as connection:
-        for table in ADDED_SINCE_3:
+        for table in ADDED_SINCE_4:
             connection.execute(f"DROP TABLE {table}")
-        connection.execute("PRAGMA user_version = 3")
+        connection.execute("PRAGMA user_version = 4")
         connection.execute("PRAGMA journal_mode = DELETE")
     return root
 
@@ -100,9 +101,23 @@ def test_an_old_state_is_copied_first_and_then_holds_the_same_rows(workspace: Wo
     with closing(open_database(path)):
         pass
     copy = path.with_name(f"{path.name}.before-layout-{LAYOUT_VERSION}")
-    assert (layout(path), layout(copy)) == (LAYOUT_VERSION, 3)
+    assert (layout(path), layout(copy)) == (LAYOUT_VERSION, 4)
     assert audit(path) == audit(copy) == before
     assert verify_audit(path).problems == ()
+
+
+def test_a_state_of_two_layouts_before_gets_all_tables_since(workspace: Workspace) -> None:
+    path = workspace.state_path
+    before = audit(path)
+    with closing(sqlite3.connect(path)) as connection:
+        for table in ADDED_SINCE_3:
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("PRAGMA user_version = 3")
+    with closing(open_database(path)) as connection:
+        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    assert tables >= {*ADDED_SINCE_3, *ADDED_SINCE_4}
+    assert layout(path) == LAYOUT_VERSION
+    assert audit(path) == before
 
 
 @pytest.mark.slow

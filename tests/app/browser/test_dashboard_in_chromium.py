@@ -270,6 +270,39 @@ def test_the_filter_and_the_selection_survive_a_reload(visit: Callable[..., Any]
     assert tour.complaints == []
 
 
+def test_a_link_with_owner_and_metric_restores_what_its_sender_chose(visit: Callable[..., Any], demo: Path) -> None:
+    with State(demo / "data" / "state.sqlite") as state:
+        looks = [state.latest(name) for name, _ in state.latest_ids()]
+    ship = one_snapshot(demo)
+    label = ship.metrics[0].label
+    same = [each for each in looks if each and each.owner == ship.owner and label in {m.label for m in each.metrics}]
+    assert 0 < len(same) < len(looks)
+    sender = visit()
+    page = sender.go()
+    for name, value in (("Owner", ship.owner), ("Metric", label)):
+        page.get_by_role("combobox", name=name).click()
+        page.get_by_role("option", name=value, exact=True).click()
+        sender.settle()
+    expect(page.locator("tr[data-experiment]")).to_have_count(len(same))
+    receiver = visit()
+    received = receiver.go(page.url.split("/", 3)[3])
+    expect(received.locator("tr[data-experiment]")).to_have_count(len(same))
+    assert "owner=" in page.url
+    assert "metric=" in page.url
+    assert sender.complaints == receiver.complaints == []
+
+
+def test_a_reader_in_another_time_zone_reads_their_own_times(browser: Browser, dashboard: str) -> None:
+    context = browser.new_context(timezone_id="America/New_York", locale="de-DE")
+    page = context.new_page()
+    page.goto(f"{dashboard}/experiment?experiment={SHIP}")
+    told = page.locator("time").first
+    expect(told).to_have_text(re.compile(r"^\d+ [A-Z][a-z]{2} \d{4}, \d\d:\d\d E[SD]T$"))
+    expect(told).to_have_attribute("title", re.compile("UTC$"))
+    expect(page.get_by_test_id("stSidebar")).to_contain_text("America/New_York")
+    context.close()
+
+
 def test_the_method_and_the_download_are_one_click_away(visit: Callable[..., Any], demo: Path) -> None:
     tour = visit()
     page = tour.go(f"experiment?experiment={SHIP}")
@@ -338,6 +371,17 @@ def test_hostile_names_and_other_states_are_inert(
         assert "Traceback" not in tour.page.content()
         assert tour.complaints == []
         assert tour.hosts <= LOOPBACK_NAMES
+
+
+@pytest.mark.parametrize(
+    ("address", "link"),
+    [("metrics", "metrics?metric=conversion"), ("owner", "releases?rollout="), ("", "experiment?experiment=")],
+)
+def test_links_of_panels_are_reached_by_keyboard(visit: Callable[..., Any], address: str, link: str) -> None:
+    page = visit().go(address)
+    found = page.locator(f'a[href^="{link}"]').first
+    found.focus()
+    expect(found).to_be_focused()
 
 
 def test_the_browser_removes_what_no_template_writes(browser: Browser) -> None:

@@ -40,7 +40,7 @@ def test_the_tutorial_leads_from_nothing_to_a_decision(tmp_path):
     assert (results["exposed"], results["phase"]) == (20_000, "ended")
     assert results["decision"]["decision"] == "ship"
     assert results["decision"]["treatment"] == "three_fields"
-    assert "No mistakes: 4 metrics, 1 experiment, 1 report." in done.stdout
+    assert "No mistakes: 4 metrics, 1 experiment, 4 reports." in done.stdout
     assert "20,000 accepted + 0 duplicates + 0 rejected" in done.stdout
     report = (team / "outbox" / "signup_page.html").read_text(encoding="utf-8")
     assert results["decision"]["headline"] in done.stdout

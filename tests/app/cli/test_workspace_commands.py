@@ -11,12 +11,12 @@ EXPERIMENT = "experiments/signup_page.toml"
 def test_init_makes_a_valid_workspace_with_examples_and_schemas(rampwise, tmp_path):
     result = rampwise("init", tmp_path / "new" / "team")
     assert result.exit_code == 0
-    assert "6 example definitions" in result.stdout
+    assert "9 example definitions" in result.stdout
     root = tmp_path / "new" / "team"
     assert (root / ".schemas" / "experiment.schema.json").is_file()
     assert "data/" in (root / ".gitignore").read_text(encoding="utf-8")
     checked = rampwise("--workspace", root, "validate")
-    assert (checked.exit_code, checked.stdout) == (0, "No mistakes: 4 metrics, 1 experiment, 1 report.\n")
+    assert (checked.exit_code, checked.stdout) == (0, "No mistakes: 4 metrics, 1 experiment, 4 reports.\n")
 
 
 def test_init_works_in_the_current_folder(rampwise, tmp_path, monkeypatch):
@@ -167,7 +167,7 @@ def test_a_wrong_setting_is_wrong_usage(rampwise, team):
 def test_doctor_finds_a_new_workspace_healthy(rampwise, team):
     result = rampwise("-w", team, "doctor")
     assert result.exit_code == 0
-    for word in ("duckdb", "port = 8501", "4 metrics, 1 experiment, 1 report"):
+    for word in ("duckdb", "port = 8501", "4 metrics, 1 experiment, 4 reports"):
         assert word in result.stdout
 
 

@@ -1,5 +1,6 @@
 """Segments, activation and the method on the experiment's page."""
 
+import re
 from dataclasses import replace
 
 from pipelines.store.breakdowns import (
@@ -71,6 +72,18 @@ def test_segments_activation_and_method_are_on_the_page(write, open_page, made, 
     ):
         assert words in text, words
     assert [each.value for each in page.code] == ["SELECT 42"]
+
+
+def test_a_blocked_experiment_shows_its_segments_grey_and_says_why(write, open_page, made, shown):
+    snapshot = with_breakdowns(made["do_not_trust"])
+    text = shown(open_page(write(snapshot), "experiment", experiment=snapshot.experiment))
+    (segments,) = re.findall(r'<section class="([a-z ]+)" data-breakdown="segments">.*?</section>', text, re.DOTALL)
+    assert segments == "stack greyed"
+    section = text[text.index('data-breakdown="segments"') :].partition("</section>")[0]
+    assert "A health check blocks, so none" in section
+    for tone in ("--rw-good", "--rw-bad", "--rw-caution", 'class="badge'):
+        assert tone not in section
+    assert "no sign that the effect differs" not in section
 
 
 def test_a_snapshot_without_them_shows_no_empty_heading(write, open_page, made, shown):

@@ -47,7 +47,7 @@ def test_the_specification_holds_the_numbers_of_the_snapshot(made: dict[str, Sna
     ended = next(each for each in made.values() if each.phase == "ended" and not each.blocked)
     (chart, *_) = timelines(with_series(ended))
     made_of = specification(chart)
-    band, _, line = made_of["layer"][:3]
+    band, _, _, line = made_of["layer"][:4]
     rows = made_of["datasets"][line["data"]["name"]]
     assert [row["estimate"] for row in rows] == [1.0] * 4
     assert (band["mark"]["type"], line["mark"]["type"]) == ("area", "line")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from streamlit.runtime.context import ContextProxy
 from streamlit.testing.v1 import AppTest
 
 from pipelines.reports import presentation
@@ -62,6 +63,28 @@ def test_the_list_shows_each_experiment_with_its_decision(
             assert expected in text(row[0])
 
 
+def test_moments_are_told_in_the_readers_time_zone_and_in_utc_beside_it(
+    open_page: Open, shown: Shown, write: Write, made: dict[str, Snapshot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ContextProxy, "timezone", "Asia/Kolkata")
+    page = open_page(write(*made.values()))
+    html = shown(page)
+    assert '<time datetime="2026-03-20T09:30:00Z" title="20 Mar 2026, 09:30 UTC">20 Mar 2026, 15:00 IST</time>' in html
+    assert "1 Mar 2026 to 15 Mar 2026 (14 days)" in html
+    assert any("Asia/Kolkata" in each.value for each in page.sidebar.caption)
+    experiment = shown(open_page(write(*made.values()), "experiment", experiment="shorter_checkout"))
+    assert not re.search(r"\d\d:\d\d UTC", text(experiment))
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "../../etc/passwd"])
+def test_without_a_time_zone_that_is_known_moments_are_told_in_utc(
+    open_page: Open, shown: Shown, write: Write, made: dict[str, Snapshot], monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    monkeypatch.setattr(ContextProxy, "timezone", zone)
+    page = open_page(write(*made.values()))
+    assert '<time datetime="2026-03-20T09:30:00Z">20 Mar 2026, 09:30 UTC</time>' in shown(page)
+
+
 def test_what_needs_somebody_stands_first(
     open_page: Open, shown: Shown, write: Write, made: dict[str, Snapshot]
 ) -> None:
@@ -111,6 +134,20 @@ def test_mistakes_in_the_definitions_are_said_and_hide_nothing(
     html = text(shown(open_page(root)))
     assert made["ship"].title in html
     assert "Run rampwise validate" in html
+
+
+@pytest.mark.parametrize("name", sorted(presentation.HEALTH_CHECKS))
+@pytest.mark.parametrize("blocks", [True, False])
+def test_a_check_that_did_not_pass_says_likely_causes_and_the_next_step(
+    open_page: Open, shown: Shown, write: Write, made: dict[str, Snapshot], name: str, *, blocks: bool
+) -> None:
+    ship = made["ship"]
+    check = replace(ship.health[0], name=name, state="fail", blocks=blocks, message="This was found.")
+    snapshot = replace(ship, snapshot_id=f"{name}-{blocks}", health=(check,))
+    html = text(shown(open_page(write(snapshot), "experiment", experiment=snapshot.experiment)))
+    advice = presentation.health_advice(name)
+    for sentence in (*advice.causes, advice.next_step):
+        assert sentence.replace("`", "") in re.sub(r" (?=[.,;])", "", html)
 
 
 def test_a_blocked_experiment_hides_every_verdict(

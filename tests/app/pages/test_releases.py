@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -22,6 +23,7 @@ from stats.ramp import RampVerdict
 
 Open = Callable[..., AppTest]
 Shown = Callable[[AppTest], str]
+BODY = {"phase": "running", "code": "collecting", "reason": "", "said": []}
 HOSTILE = "<img src=x onerror=alert(1)>"
 PLAN = """
 title = "{title}"
@@ -78,7 +80,7 @@ def started(root: Path, *, verdict: RampVerdict = RampVerdict.OPEN, code: str = 
                 readings=(reading,),
                 sample_ratio_p=0.4,
             )
-            body = {"phase": "running", "code": code, "reason": "", "said": [], "evidence": evidence.as_dict()}
+            body = BODY | {"code": code, "evidence": evidence.as_dict()}
             log.keep_reading("search", at=at, run=1, stage=0, body=body)
     return made
 
@@ -95,6 +97,20 @@ def test_the_board_says_where_each_release_stands(open_page: Open, shown: Shown,
     assert 'data-rollout="search"' in text
     for words in ("New search", "Running", "5% have it", "Not proven yet", "+31.0%", "Not proven safe yet: Errors."):
         assert words in text
+
+
+def test_a_chart_of_a_release_follows_its_ticks(open_page: Open, tmp_path: Path) -> None:
+    made = started(tmp_path / "w")
+
+    def ticks() -> int:
+        (chart,) = open_page(made.root, "releases", rollout="search").get("vega_lite_chart")
+        return max(pa.ipc.open_stream(each.data.data).read_all().num_rows for each in chart.proto.datasets)
+
+    assert ticks() == 3
+    with RolloutLog(made.state_path) as log:
+        *_, last = log.readings("search", run=1)
+        log.keep_reading("search", at=datetime.now(UTC), run=1, stage=0, body={"evidence": last["evidence"]} | BODY)
+    assert ticks() == 4
 
 
 def test_one_release_shows_guardrails_steps_data_and_log(open_page: Open, shown: Shown, tmp_path: Path) -> None:

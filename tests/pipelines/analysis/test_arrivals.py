@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pipelines.analysis.arrivals import arrivals_check, freshness_check, imbalance_check
+from pipelines.analysis.arrivals import arrivals_check, freshness_check, imbalance_check, units_check
 from stats.moments import Moments
 
 HOUR = timedelta(hours=1)
@@ -71,6 +71,23 @@ def test_false_alarms_of_imbalance_are_as_rare_as_they_say(lab):
 
 def test_without_covariates_there_is_nothing_to_compare(lab):
     assert imbalance_check(lab.experiment(), arriving([1])) is None
+
+
+@pytest.mark.parametrize(("units", "state"), [((100, 100), "pass"), ((99, 100), "warn"), ((1, 1), "warn")])
+def test_fewer_than_a_hundred_units_in_a_variant_are_warned_about(lab, units, state):
+    analysed = dict(zip((each.name for each in lab.experiment().variants), units, strict=True))
+    found = SimpleNamespace(exposed=SimpleNamespace(analysed=analysed))
+    check = units_check(lab.experiment(), found, now=lab.END)
+    assert (check.name, check.state, check.blocks, check.statistic) == ("few_units", state, False, min(units))
+    few = [name for name, n in analysed.items() if n < 100]
+    assert all(name in check.message for name in few)
+    assert units_check(lab.experiment(), found, now=lab.START - HOUR) is None
+
+
+def test_a_variant_without_units_is_no_matter_of_too_few(lab):
+    analysed = {each.name: place for place, each in enumerate(lab.experiment().variants)}
+    found = SimpleNamespace(exposed=SimpleNamespace(analysed=analysed))
+    assert units_check(lab.experiment(), found, now=lab.END) is None
 
 
 @pytest.mark.parametrize(("hours", "state"), [(0, "pass"), (36, "pass"), (36.1, "warn")])

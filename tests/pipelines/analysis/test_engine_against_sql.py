@@ -6,7 +6,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from pydantic import TypeAdapter
 
@@ -51,78 +50,6 @@ METRIC: TypeAdapter[Metric] = TypeAdapter(Metric)
 METRICS = [METRIC.validate_python({"name": name, "better": "higher", **table}) for name, table in KINDS.items()]
 
 
-def traffic(lab, units: int, seed: int = 17):
-    """Exposures and events with what goes wrong in real ones.
-
-    Ties, events at the very moment of exposure and at the ends of windows, before it and after the end, values that
-    are missing, units without events, units in two variants, and units exposed before the start or after the end.
-    """
-    rng = np.random.default_rng(seed)
-    start = np.datetime64(lab.START.replace(tzinfo=None), "us")
-    day = np.timedelta64(86_400_000_000, "us")
-
-    def moments(days):
-        return start + np.round(np.asarray(days) * 86_400e6).astype("timedelta64[us]")
-
-    unit = np.arange(2 * units)
-    variant = np.where(unit % 2, "new", "old")
-    at = moments(rng.uniform(-0.2, 14.3, unit.size))
-    twice = rng.random(unit.size) < 0.01
-    again = rng.random(unit.size) < 0.3
-    exposures = pa.table(
-        {
-            "unit_id": np.concatenate([unit, unit[twice], unit[again]]),
-            "variant": np.concatenate([variant, np.where(unit[twice] % 2, "old", "new"), variant[again]]),
-            "exposed_at": np.concatenate([at, at[twice] + day // 4, at[again] + day // 3]),
-        }
-    )
-    parts = []
-    for event, most, late in (("view", 3, 12.0), ("cart", 2, 8.0), ("purchase", 2, 10.0), ("balance", 1, 5.0)):
-        # One balance of every unit at its exposure: units without one would count as 0, and drown what billions do.
-        count = np.ones(unit.size, np.int64) if event == "balance" else rng.binomial(most, 0.45, unit.size)
-        who = np.repeat(unit, count)
-        shift = rng.uniform(-6.0, late, who.size)
-        # A tenth at whole days since the exposure: on the edges of windows, to the microsecond; some at its moment.
-        edges = rng.random(who.size) < 0.1
-        shift[edges] = rng.integers(-2, 10, int(edges.sum()))
-        when = at[who] + np.round(shift * 86_400e6).astype("timedelta64[us]")
-        value = np.round(rng.lognormal(2.5, 1.0, who.size), 2)
-        if event == "balance":
-            value = 1e9 + rng.integers(-500, 500, who.size)
-            when = at[who]
-        missing = rng.random(who.size) < (0.0 if event == "balance" else 0.02)
-        country = rng.choice(["DE", "AT", "CH"], who.size)
-        item = rng.integers(0, 6, who.size)
-        parts.append(
-            pa.table(
-                {
-                    "unit_id": who,
-                    "event": [event] * who.size,
-                    "occurred_at": when,
-                    "value": pa.array(value, mask=missing),
-                    "country": country.tolist(),
-                    "item": [f"i{each}" for each in item],
-                }
-            )
-        )
-    return exposures, pa.concat_tables(parts)
-
-
-def load(lab, warehouse, exposures, events) -> None:
-    """As ingestion leaves it, with country and item as attributes; the plain tables stay for the oracle."""
-    lab.load(warehouse, exposures, events.select(["unit_id", "event", "occurred_at", "value"]))
-    connection = warehouse.connection
-    connection.register("arriving_exposures", exposures)
-    connection.register("arriving_events", events)
-    connection.execute("CREATE TEMP TABLE given_exposures AS SELECT * FROM arriving_exposures")
-    connection.execute("CREATE TEMP TABLE given_events AS SELECT * FROM arriving_events")
-    connection.execute("DELETE FROM event_rows")
-    connection.execute(
-        "INSERT INTO event_rows SELECT row_number() OVER (), unit_id, event_code, occurred_at, value, "
-        "json_object('country', country, 'item', item)::VARCHAR, 1 FROM given_events JOIN event_names USING (event)"
-    )
-
-
 def oracle(lab, warehouse, name: str):
     """Per variant: the numbers per unit (or event) that the hand-written SQL finds."""
     ends = {"start": lab.START.replace(tzinfo=None), "end": lab.END.replace(tzinfo=None)}
@@ -137,7 +64,7 @@ def oracle(lab, warehouse, name: str):
 
 def compare(lab, units: int) -> None:
     with lab.warehouse() as warehouse:
-        load(lab, warehouse, *traffic(lab, units))
+        lab.load_with_attributes(warehouse, *lab.traffic(units))
         experiment = lab.experiment(variants=VARIANTS, success=["proportion"])
         known = {metric.name: metric for metric in METRICS}
         found = read_moments(warehouse, experiment, METRICS, until=lab.END + DAY, known=known)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.analysis import analyse
-from pipelines.analysis.given_moments import GivenMomentsError
+from pipelines.analysis.given_moments import GivenMomentsError, read_given_moments
 from pipelines.analysis.reading import read_moments
 from pipelines.definitions.cleaning import Cap
 from pipelines.definitions.consistency import experiment_mistakes
@@ -176,13 +176,30 @@ def test_without_any_moments_there_is_not_enough_data(lab):
     assert {arm.status for metric in snapshot.metrics for arm in metric.arms} != {"ok"}
 
 
+def test_an_absolute_cap_is_kept_as_what_the_other_warehouse_applied(lab, from_events):
+    _, rows = from_events
+    capped = METRICS[1].model_copy(update={"cap": Cap(upper=90.0)})
+    part = METRICS[2].denominator.model_copy(update={"cap": Cap(lower=1.0, upper=3.0)})
+    ratio = METRICS[2].model_copy(update={"denominator": part})
+    with lab.warehouse() as given:
+        ingest_moments(given, pa.Table.from_pylist(rows), known=KNOWN)
+        found = read_given_moments(given, made(lab, data="moments"), [METRICS[0], capped, ratio], until=lab.END)
+    assert [found.metrics[name].caps for name in ("conversion", "revenue", "order_value")] == [
+        (None,),
+        ((-np.inf, 90.0),),
+        (None, (1.0, 3.0)),
+    ]
+
+
 def test_what_moments_cannot_tell_is_refused_in_the_definition(lab):
     table = made(lab, data="moments").model_dump()
     p90 = QuantileMetric(name="conversion", kind="quantile", event="load", quantile=0.9, better="lower")
     adjusted = METRICS[1].model_copy(update={"name": "conversion", "covariates": {"own": True}})
     assert list(experiment_mistakes(table)) == []
-    capped = METRICS[1].model_copy(update={"name": "conversion", "cap": Cap(upper=9.0)})
-    for metric, words in ((p90, "is a quantile"), (adjusted, "has covariates"), (capped, "has a cap")):
+    capped = METRICS[1].model_copy(update={"name": "conversion", "cap": Cap(upper_quantile=0.99)})
+    absolute = METRICS[1].model_copy(update={"name": "conversion", "cap": Cap(upper=9.0)})
+    assert list(metric_mistakes(table, {"conversion": absolute})) == []
+    for metric, words in ((p90, "is a quantile"), (adjusted, "has covariates"), (capped, "has a cap at a quantile")):
         (mistake,) = metric_mistakes(table, {"conversion": metric})
         assert (mistake.location, words in mistake.message) == (("success", 0), True)
     for key, value in (("segments", ["a"]), ("identity", "strict"), ("activation", {"event": "x"})):

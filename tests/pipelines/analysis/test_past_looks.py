@@ -8,7 +8,8 @@ import pytest
 from pipelines.access.actors import local_actor
 from pipelines.analysis import analyse
 from pipelines.analysis.assignments import in_utc
-from pipelines.analysis.past import definition_texts, definitions_then, rebuilt, restatements, same_numbers
+from pipelines.analysis.past import definition_texts, definitions_then, rebuilt, same_numbers
+from pipelines.analysis.replays import Look, restatements
 from pipelines.definitions.metrics import CountMetric, MeanMetric
 from pipelines.store.state import State
 
@@ -50,13 +51,14 @@ def test_a_past_look_is_rebuilt_to_the_last_digit_and_late_data_is_a_named_resta
     experiment = lab.experiment(success=["revenue", "orders"])
     definitions = lab.definitions(experiment, REVENUE, ORDERS)
     (shown,) = analyse(warehouse, definitions, None, now=at)
-    assert restatements(warehouse, definitions, shown, previous=None) == ()
+    look = Look(shown=shown, previous=None, definitions=definitions)
+    assert restatements(warehouse, look) == ()
     arrive()
     again = rebuilt(warehouse, definitions, shown, previous=None, as_of=at)
     assert same_numbers(again, shown)
     today = rebuilt(warehouse, definitions, shown, previous=None, as_of=None)
     assert not same_numbers(today, shown)
-    changes = restatements(warehouse, definitions, shown, previous=None)
+    changes = restatements(warehouse, look)
     assert {(each.metric, each.batch, each.path) for each in changes} == {
         ("revenue", 2, "late.csv"),
         ("orders", 2, "late.csv"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -138,6 +139,28 @@ def tables(snapshot: Snapshot) -> dict[str, Any]:
 def test_a_snapshot_that_keeps_none_of_it_shows_none_of_it(samples):
     assert breakdowns(samples.snapshot()) == ()
     assert method_facts(samples.snapshot()) == ()
+
+
+def test_where_a_health_check_blocks_effects_are_grey_and_say_why_while_counts_stay(samples):
+    blocked = full(samples, health=samples.blocked().health)
+    assert blocked.blocked
+    found = tables(blocked)
+    assert {key for key, table in found.items() if table.greyed} == {"segments", "choices", "sensitivity"}
+    for key in ("segments", "choices", "sensitivity"):
+        assert found[key].notes[0].startswith("A health check blocks, so none")
+        assert all("--rw-muted" in picture for picture in found[key].pictures if "<circle" in picture)
+        assert not any("--rw-neutral" in picture for picture in found[key].pictures)
+    assert not any("differ" in note for note in found["segments"].notes), "whether effects differ is a finding"
+    html = render_html(blocked, rendered_at=NOW)
+    greyed = re.findall(r'<section data-breakdown="([a-z]+)" class="greyed">', html)
+    assert set(greyed) == {"segments", "choices", "sensitivity"}
+    assert html.count("A health check blocks, so none") == len(greyed)
+    assert "A health check blocks, so none" in scorecard_text(blocked)
+
+
+def test_nothing_is_grey_where_no_health_check_blocks(samples):
+    assert not any(table.greyed for table in breakdowns(full(samples)))
+    assert "none of these numbers is a result" not in render_html(full(samples), rendered_at=NOW)
 
 
 def test_a_snapshot_keeps_all_of_it_through_json_and_reads_what_was_stored_before(samples):

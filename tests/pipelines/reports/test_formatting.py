@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -145,6 +146,48 @@ def test_rounding_never_moves_a_value_across_a_threshold(value: float, start: in
         return
     shown = round(value, f.separating_decimals([value], [threshold], start=start))
     assert (shown > threshold, shown < threshold) == (value > threshold, value < threshold)
+
+
+@pytest.mark.parametrize(
+    ("zone", "text"),
+    [
+        ("Europe/Berlin", "9 Mar 2025, 00:05 CET"),
+        ("America/New_York", "8 Mar 2025, 18:05 EST"),
+        ("Asia/Dubai", "9 Mar 2025, 03:05 UTC+04"),
+        ("UTC", "8 Mar 2025, 23:05 UTC"),
+        (None, "8 Mar 2025, 23:05 UTC"),
+    ],
+)
+def test_moments_are_told_in_a_named_time_zone_and_days_stay_days_of_the_plan(zone: str | None, text: str) -> None:
+    moment = datetime(2025, 3, 8, 23, 5, tzinfo=UTC)
+    with f.times_in(f.time_zone(zone)):
+        assert f.time(moment) == text
+        assert f.date(moment) == "8 Mar 2025"
+        with f.times_in(UTC):
+            assert f.time(moment).endswith("UTC")
+        assert f.time(moment) == text
+    assert f.time(moment) == "8 Mar 2025, 23:05 UTC"
+    assert f.zone_in_words() == "UTC"
+
+
+def test_the_hour_that_comes_twice_is_told_apart_by_the_name_of_the_time() -> None:
+    with f.times_in(f.time_zone("Europe/Berlin")):
+        told = [f.time(datetime(2025, 10, 26, hour, 30, tzinfo=UTC)) for hour in (0, 1)]
+    assert told == ["26 Oct 2025, 02:30 CEST", "26 Oct 2025, 02:30 CET"]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Nowhere/Nothing", "../../etc/passwd", "/etc/passwd", "Europe", "x" * 5000, "a\0b"]
+)
+def test_a_time_zone_that_a_browser_makes_up_is_utc(name: str) -> None:
+    assert f.time_zone(name) is UTC
+
+
+def test_times_in_one_thread_are_not_those_of_another() -> None:
+    moment = datetime(2025, 3, 8, 23, 5, tzinfo=UTC)
+    with ThreadPoolExecutor(1) as pool, f.times_in(f.time_zone("Asia/Tokyo")):
+        assert pool.submit(f.time, moment).result() == "8 Mar 2025, 23:05 UTC"
+        assert f.time(moment) == "9 Mar 2025, 08:05 JST"
 
 
 def test_times_are_utc_and_do_not_depend_on_the_locale() -> None:

@@ -177,7 +177,8 @@ def test_a_reason_that_the_banner_has_told_is_not_told_again(samples: Any) -> No
     base = samples.blocked()
     message = base.health[0].message
     shown = page(replace(base, decision=replace(base.decision, reasons=(message, "Another one."))))
-    assert [text for _, text in shown.find("li")][:1] == ["Another one."]
+    reasons = [text for _, text in shown.find("li") if text in (message, "Another one.")]
+    assert reasons == ["Another one."]
     assert shown.text().count(message) == 2  # the banner, and the table of health checks
 
 
@@ -273,7 +274,7 @@ def test_a_digest_puts_what_needs_a_person_first(samples: Any) -> None:
     assert [text for _, text in shown.find("h1")] == ["Weekly"]
     assert [text for _, text in shown.find("h2")] == ["Broken", "Decide", "Runs"]
     assert "pricing: not analysed yet. Run rampwise analyze pricing." in shown.text()
-    assert "Due 2025-11-18 07:00 UTC" in shown.text()
+    assert "Due 18 Nov 2025, 07:00 UTC" in shown.text()
 
 
 def test_a_digest_of_nothing_says_so(samples: Any) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from pipelines.config import Workspace, create_workspace
 from pipelines.definitions.loader import Definitions, load_definitions
 from pipelines.definitions.reports import ReportSchedule
 from pipelines.reports import files
-from pipelines.schedule import DeliveryError, delivery, run_due
+from pipelines.schedule import DeliveryError, contents, delivery, run_due
 from pipelines.store.state import State
 
 NOW = datetime(2025, 11, 19, 12, tzinfo=UTC)
@@ -83,7 +84,9 @@ def test_a_due_report_is_rendered_into_the_outbox(workspace: Workspace) -> None:
     html = done.paths[0].read_text(encoding="utf-8")
     assert "Weekly digest" in html
     assert 'data-snapshot="new_checkout-20251118T060000Z-1a2b3c"' in html
-    assert "Due 2025-11-17 08:00 CET" in html
+    assert "Due 17 Nov 2025, 08:00 CET" in html
+    assert "Times are those of Europe/Berlin" in html
+    assert not re.search(r"\d\d:\d\d UTC", html), "a report tells all times in the time zone of its schedule"
     with State(workspace.state_path) as state:
         (record,) = state.deliveries()
     assert record.finished_at is not None
@@ -167,7 +170,7 @@ def test_an_unforeseen_error_gives_the_slot_back_and_is_not_hidden(
     def broken(*_: object, **__: object) -> str:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(delivery, "compose", broken)
+    monkeypatch.setattr(contents, "compose", broken)
     with pytest.raises(ZeroDivisionError):
         run(workspace)
     monkeypatch.undo()

@@ -27,7 +27,7 @@ from pipelines.access.roles import Actor, NotAllowedError, Role
 from pipelines.config import Settings, Workspace, create_workspace
 from pipelines.definitions.loader import load_definitions
 from pipelines.reports.rendered import RenderedReport
-from pipelines.schedule import delivery, run_due, send_now, sending
+from pipelines.schedule import Delivery, contents, run_due, send_now, sending
 from pipelines.schedule.sending import channel_secrets, encoded, mail_of, send_waiting
 from pipelines.store import audit
 from pipelines.store.database import open_database
@@ -56,7 +56,7 @@ def run(workspace: Workspace, now: datetime = NOW) -> list[datetime]:
     return [each.slot for each in done]
 
 
-def by_hand(workspace: Workspace, *to: str, now: datetime = NOW) -> delivery.Delivery:
+def by_hand(workspace: Workspace, *to: str, now: datetime = NOW) -> Delivery:
     return send_now(workspace, load_definitions(workspace.root), "weekly", to=to, actor=local_actor(), now=now)
 
 
@@ -150,9 +150,10 @@ def test_pictures_are_inside_the_mail_and_files_are_attached(
         markdown="text",
         mail_html='<p>mail <img src="cid:effect" alt="+2%"></p>',
         images={"effect": PIXEL},
-        files={"csv": b"metric,lift\n", "pdf": b"%PDF-1.7"},
+        files={"html": b"<p>page</p>", "csv": b"metric,lift\n", "pdf": b"%PDF-1.7"},
+        attached=("csv", "pdf"),
     )
-    monkeypatch.setattr(delivery, "compose", lambda *_, **__: report)
+    monkeypatch.setattr(contents, "compose", lambda *_, **__: report)
     box = Mailbox()
     run(workspace)
     with smtp(box) as port:
@@ -172,7 +173,7 @@ def test_pictures_are_inside_the_mail_and_files_are_attached(
     assert picture["Content-ID"] == "<effect>"
     assert picture.get_payload(decode=True) == PIXEL
     files = {part.get_filename(): part.get_payload(decode=True) for part in mail.iter_attachments()}
-    assert files == {"weekly_2025-11-17.csv": b"metric,lift\n", "weekly_2025-11-17.pdf": b"%PDF-1.7"}
+    assert files == {"weekly_2025-11-17T0700Z.csv": b"metric,lift\n", "weekly_2025-11-17T0700Z.pdf": b"%PDF-1.7"}
     (kept,) = Outgoing(workspace.state_path).all()
     assert kept.body == {}  # nothing is kept twice: the page lies in the outbox
 

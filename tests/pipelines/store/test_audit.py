@@ -289,6 +289,8 @@ def test_a_database_of_the_layout_before_gets_its_log(path: Path) -> None:
             "messages",
             "human_decisions",
             "alerts",
+            "restatements",
+            "restatement_checks",
         ):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("PRAGMA user_version = 1")

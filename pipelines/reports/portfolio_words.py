@@ -1,4 +1,4 @@
-"""The numbers of the two overviews in words, the same on page and terminal."""
+"""The product manager's numbers in words, the same on page, in reports and on the terminal."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines import formatting
-from pipelines.reports.portfolio_record import GoalTotal, Impact, Portfolio, Rate
-from pipelines.rollouts.operations import FailureRate, Operations
-from stats.medians import Median
+from pipelines.reports.digest import Tile
+from pipelines.reports.portfolio_record import GoalTotal, Impact, Portfolio
 from stats.projection import Total
 from stats.status import Status
 
@@ -20,15 +19,6 @@ OUTCOME_WORDS = {
     "running": ("○", "Running", "muted"),
     "blocked": ("!", "Not to be trusted", "caution"),
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tile:
-    """A name, a value and what to know about it."""
-
-    name: str
-    value: str
-    note: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +74,14 @@ def change(impact: Impact) -> str:
 def manager_tiles(found: Portfolio) -> tuple[Tile, ...]:
     """What stands on top of the product manager's overview."""
     shipped = found.decisions.get("shipped", 0)
-    back = found.decisions.get("rolled_back", 0)
+    back, rate = found.decisions.get("rolled_back", 0), found.win_rate
     return (
         Tile(name="Waiting for a decision", value=str(len(found.waiting)), note="experiments that nobody decided yet"),
-        Tile(name="Win rate", value=_share(found.win_rate), note=_range(found.win_rate, "that ended")),
+        Tile(
+            name="Win rate",
+            value=share_text(rate.value),
+            note=share_note(rate.count, rate.of, "that ended", low=rate.low, high=rate.high),
+        ),
         Tile(name="Shipped", value=str(shipped), note=_confirmed(found, "shipped", "experiments")),
         Tile(
             name="Rolled back",
@@ -103,50 +97,14 @@ def _confirmed(found: Portfolio, outcome: str, what: str) -> str:
     return f"{what}; {count} by the computed decision alone, not confirmed by a person" if count else what
 
 
-def owner_tiles(found: Operations) -> tuple[Tile, ...]:
-    """What stands on top of the product owner's overview."""
-    return (
-        Tile(name="Live", value=str(len(found.live)), note=f"releases under way, {len(found.stuck)} stuck"),
-        Tile(name="Lead time", value=_hours(found.lead_hours), note=_median_note(found.lead_hours, "completed")),
-        Tile(name="Change failures", value=_share(found.failures), note=_range(found.failures, "releases that ended")),
-        Tile(
-            name="Time to detect",
-            value=_hours(found.detect_hours),
-            note=f"{_median_note(found.detect_hours, 'taken back')}; restored after {_hours(found.restore_hours)}",
-        ),
-    )
+def share_text(value: float | None) -> str:
+    """A share in whole percent; a dash where there is none."""
+    return "–" if value is None else formatting.percent(value, places=0)
 
 
-def _share(found: Rate | FailureRate) -> str:
-    return "–" if found.value is None else formatting.percent(found.value, places=0)
-
-
-def _range(found: Rate | FailureRate, of: str) -> str:
-    if isinstance(found, Rate):
-        count, total = found.count, found.of
-    else:
-        count, total = found.failed, found.ended
-    if found.low is None or found.high is None:
+def share_note(count: int, total: int, of: str, *, low: float | None, high: float | None) -> str:
+    """How many of how many, and the plausible range of the share."""
+    if low is None or high is None:
         return "none has ended yet"
-    low, high = formatting.percent(found.low, places=0), formatting.percent(found.high, places=0)
-    return f"{count} of {total} {of}; plausible {low} to {high}"
-
-
-def _hours(found: Median) -> str:
-    return "–" if found.value is None else _duration(found.value)
-
-
-def _duration(hours: float) -> str:
-    if hours < 1:
-        return f"{formatting.number(hours * 60, places=0)} min"
-    return (
-        f"{formatting.number(hours, places=1)} h" if hours < 48 else f"{formatting.number(hours / 24, places=1)} days"
-    )
-
-
-def _median_note(found: Median, what: str) -> str:
-    if not found.n:
-        return f"no release was {what} yet"
-    if found.low is None or found.high is None:
-        return f"median of {found.n} {what}; too few for a range"
-    return f"median of {found.n} {what}; plausible {_duration(found.low)} to {_duration(found.high)}"
+    ends = f"{formatting.percent(low, places=0)} to {formatting.percent(high, places=0)}"
+    return f"{count} of {total} {of}; plausible {ends}"
