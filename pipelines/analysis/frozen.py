@@ -196,6 +196,8 @@ def _content(experiment: Experiment, metrics: Mapping[str, Metric]) -> dict[str,
     content["success"] = list(experiment.success)
     content["guardrails"] = {each.metric: float(each.margin) for each in experiment.guardrails}
     content["secondary"] = list(experiment.secondary)
+    if experiment.exploratory:
+        content["exploratory"] = list(experiment.exploratory)
     for name in experiment.metric_names:
         table = _said(metrics[name].model_dump(mode="json", exclude=_WORDS_ONLY | {"name"}))
         content |= {f"metrics.{name}.{key}": value for key, value in sorted(table.items())}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipelines.analysis.assignments import Exposed
 from pipelines.analysis.breakdowns import activation_record, policy_results, with_breakdowns
-from pipelines.analysis.comparisons import metric_result, questions
+from pipelines.analysis.comparisons import metric_result
 from pipelines.analysis.decisions import decision_record, taken_looks, withheld_reason
 from pipelines.analysis.experiment_moments import ExperimentMoments
 from pipelines.analysis.frozen import PlanInForce, plan_in_force, plan_record
@@ -22,6 +22,7 @@ from pipelines.analysis.history_caps import ends_by_column, history_ends
 from pipelines.analysis.identity import identity_record
 from pipelines.analysis.memory import with_earlier_findings
 from pipelines.analysis.method import method_record
+from pipelines.analysis.questions import questions
 from pipelines.analysis.reading import read_moments
 from pipelines.analysis.sequential import Look, this_look
 from pipelines.analysis.series import with_series

@@ -195,7 +195,7 @@ class MetricResult:
     description: str
     """One sentence."""
     role: str
-    """`success`, `guardrail` or `secondary`."""
+    """`success`, `guardrail`, `secondary` or `exploratory`."""
     kind: str
     """`proportion`, `mean`, `count` or `ratio`."""
     better: str
@@ -293,7 +293,7 @@ class Snapshot:
     decision: DecisionRecord
     """What to do."""
     metrics: tuple[MetricResult, ...]
-    """All metrics: success, guardrails, secondary."""
+    """All metrics: success, guardrails, secondary, exploratory."""
     definition_hashes: dict[str, str]
     """SHA-256 of the canonical definition of the experiment, the plan and each metric."""
     versions: dict[str, str]
