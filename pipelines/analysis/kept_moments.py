@@ -71,7 +71,7 @@ class KeptMoments:
             What the partials are made from, where no unit was touched since; None: nothing that was kept is used.
         """
         found = cls(path=partials.with_suffix(".moments"), _cells=_digest_of_cells(cells))
-        if basis is None:
+        if basis is None or not found.path.exists():
             return found
         try:
             with zipfile.ZipFile(found.path) as file:
@@ -80,8 +80,6 @@ class KeptMoments:
                     found.numbers = np.lib.format.read_array(BytesIO(file.read(_NUMBERS)), allow_pickle=False)
                     found.kept = index["metrics"]
                     found.seen = {key: (events, latest) for key, (events, latest) in index["seen"].items()}
-        except FileNotFoundError:
-            pass  # there was no look before
         except UNREADABLE as error:
             _LOG.warning("%s is not used and will be written anew: %s", found.path, error)
         return found

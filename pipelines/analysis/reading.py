@@ -83,8 +83,7 @@ def read_moments(
     definitions = {**(known or {}), **{metric.name: metric for metric in metrics}}
     wanted = [metric_columns(metric, definitions) for metric in metrics]
     period = _period(warehouse, experiment, wanted, until=until, as_of=as_of)
-    exclude = experiment.immature == "exclude"
-    activation = _activation(experiment)
+    exclude, activation = experiment.immature == "exclude", _activation(experiment)
     usable = partials if as_of is None and experiment.identity is None else None
     exposed = assignments
 
