@@ -11,9 +11,10 @@ import numpy.typing as npt
 from pipelines.analysis.exact_sums import Integers
 from pipelines.analysis.partials import OverDays
 from stats.moments import Moments
-from stats.status import FloatArray
+from stats.status import FloatArray, Status
 
 Booleans = npt.NDArray[np.bool_]
+Ends = tuple[FloatArray, FloatArray]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,6 +62,8 @@ class CellSums:
         Number of each cell, shape ``(present,)``.
     n, sums, products
         Units, ``sum(x - origin)`` and ``sum((x - origin)(y - origin))``.
+    ends
+        Least and largest value, shape ``(present, columns)`` each; None for rates.
     origin
         What sums are taken around, per column.
     rate
@@ -71,6 +74,7 @@ class CellSums:
     n: FloatArray
     sums: FloatArray
     products: FloatArray
+    ends: Ends | None
     origin: FloatArray
     rate: bool
 
@@ -87,7 +91,8 @@ class CellSums:
         n = np.asarray(np.bincount(at, weights=self.n, minlength=size), np.float64)
         sums = _added(at, self.sums, size)
         products = _added(at, self.products.reshape(-1, k * k), size)
-        return _moments(n, sums, products, self.origin, shape, rate=self.rate)
+        ends = None if self.ends is None else _ends(at, *self.ends, size)
+        return _moments(n, sums, products, self.origin, shape, ends=ends, rate=self.rate)
 
 
 def cell_sums(columns: Sequence[FloatArray], stretches: Stretches, *, rate: bool) -> CellSums:
@@ -95,10 +100,13 @@ def cell_sums(columns: Sequence[FloatArray], stretches: Stretches, *, rate: bool
     k, cells = len(columns), stretches.first.size
     sums, products = np.zeros((cells, k)), np.zeros((cells, k, k))
     origin = np.zeros(k)
+    least, most = np.zeros((cells, k)), np.zeros((cells, k))
     shifted = []
     for place, column in enumerate(columns):
         mine = column[stretches.order]
         if not rate and mine.size:
+            least[:, place] = np.minimum.reduceat(mine, stretches.first)
+            most[:, place] = np.maximum.reduceat(mine, stretches.first)
             origin[place] = mine.mean()
             mine -= origin[place]
         shifted.append(mine)
@@ -108,7 +116,15 @@ def cell_sums(columns: Sequence[FloatArray], stretches: Stretches, *, rate: bool
             for j in range(i, k):
                 together = sums[:, i] if rate else np.add.reduceat(left * shifted[j], stretches.first)
                 products[:, i, j] = products[:, j, i] = together
-    return CellSums(cell=stretches.cell, n=stretches.counts, sums=sums, products=products, origin=origin, rate=rate)
+    return CellSums(
+        cell=stretches.cell,
+        n=stretches.counts,
+        sums=sums,
+        products=products,
+        ends=None if rate else (least, most),
+        origin=origin,
+        rate=rate,
+    )
 
 
 def daily_moments(
@@ -168,7 +184,12 @@ def daily_moments(
     shape = (cells, days)
     n, sums = n.reshape(shape).cumsum(axis=1), sums.reshape(*shape, k).cumsum(axis=1)
     products = products.reshape(*shape, k, k).cumsum(axis=1)
-    return _moments(n, sums, products, origin, shape, rate=rate and k == 1)
+    found = _moments(n, sums, products, origin, shape, rate=rate and k == 1)
+    if not (found.status == Status.PRECISION_LOSS).any():
+        return found
+    values = np.stack([each[inside] for each in (*start, *known)], axis=-1)
+    ends = _ends_so_far(first, values, changes, cell, shape)
+    return _moments(n, sums, products, origin, shape, ends=ends)
 
 
 def _add_entries(first: Integers, entering: FloatArray, size: int, sums: FloatArray, products: FloatArray) -> None:
@@ -211,6 +232,21 @@ def _add_changes(
             added = np.bincount(at, weights=gained[i] * (column[unit] - origin[j]), minlength=size)
             products[:, i, j] += added
             products[:, j, i] += added
+
+
+def _ends_so_far(
+    first: Integers, entering: FloatArray, changes: _Changes | None, cell: Integers, shape: tuple[int, int]
+) -> Ends:
+    """Least and largest value that a unit of the cell had until the end of each day."""
+    (cells, days), k = shape, entering.shape[1]
+    least, most = _ends(first, entering, entering, cells * days)
+    if changes is not None:
+        unit, day, after, _ = changes
+        at, q = cell[unit] * days + day, len(after)
+        np.minimum.at(least[:, :q], at, after.T)
+        np.maximum.at(most[:, :q], at, after.T)
+    least, most = least.reshape(*shape, k), most.reshape(*shape, k)
+    return np.minimum.accumulate(least, axis=1), np.maximum.accumulate(most, axis=1)
 
 
 def _from_entry(
@@ -266,11 +302,34 @@ def _added(at: Integers, numbers: FloatArray, size: int) -> FloatArray:
     return np.stack([np.bincount(at, weights=each, minlength=size) for each in numbers.T], axis=-1)
 
 
+def _ends(at: Integers, least: FloatArray, most: FloatArray, size: int) -> Ends:
+    """Least and largest value of coarser cells, shape ``(size, columns)``; the wrong way round where there is none."""
+    low, high = np.full((size, least.shape[1]), np.inf), np.full((size, least.shape[1]), -np.inf)
+    np.minimum.at(low, at, least)
+    np.maximum.at(high, at, most)
+    return low, high
+
+
 def _moments(
-    n: FloatArray, sums: FloatArray, products: FloatArray, origin: FloatArray, shape: tuple[int, ...], *, rate: bool
+    n: FloatArray,
+    sums: FloatArray,
+    products: FloatArray,
+    origin: FloatArray,
+    shape: tuple[int, ...],
+    *,
+    ends: Ends | None = None,
+    rate: bool = False,
 ) -> Moments:
     k = origin.size
     n, sums, products = n.reshape(shape), sums.reshape(*shape, k), products.reshape(*shape, k, k)
     if rate and k == 1:
         return Moments.from_counts(np.rint(sums[..., 0]), n)
+    if ends is not None:
+        # Around their only value sums are 0; around any other, rounding would be taken for a spread that was lost.
+        least, most = (each.reshape(*shape, k) for each in ends)
+        alone = (n == 1)[..., np.newaxis]
+        same = (least == most) | alone
+        origin = np.where(least == most, least, origin + np.where(alone, sums, 0.0))
+        sums = np.where(same, 0.0, sums)
+        products = np.where(same[..., :, np.newaxis] | same[..., np.newaxis, :], 0.0, products)
     return Moments.from_shifted_sums(n, sums, products, origin=origin)
