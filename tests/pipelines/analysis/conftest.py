@@ -136,10 +136,12 @@ class Lab:
             several = rng.binomial(most, 0.45, everyone.size)
             who = np.repeat(everyone, np.ones_like(several) if event == "balance" else several)
             when = at[who] + np.round(rng.uniform(-6.0, late, who.size) * 86_400e6).astype("timedelta64[us]")
-            # A tenth at whole days since the exposure: on the edges of windows, or a microsecond beside them.
-            edges = rng.random(who.size) < 0.1
-            sharp_days, beside = rng.integers(-5, 10, int(edges.sum())), rng.integers(-1, 2, int(edges.sum()))
-            when[edges] = at[who[edges]] + sharp_days * day + beside * tick
+            # A tenth at whole days since the exposure: on the edges of windows, or a microsecond beside them. Half of
+            # what units do that were never exposed is on the edges of the history that caps are frozen from.
+            edges, beside = rng.random(who.size) < 0.1, rng.integers(-1, 2, who.size) * tick
+            when[edges] = (at[who] + rng.integers(-5, 10, who.size) * day + beside)[edges]
+            before = (rng.random(who.size) < 0.5) & (who >= unit.size)
+            when[before] = (start - rng.choice([0, 2, 3, 4, 14], who.size) * day + beside)[before]
             value = np.round(rng.lognormal(2.5, 1.0, who.size), 2)
             if event == "balance":
                 value = 1e9 + rng.integers(-500, 500, who.size)

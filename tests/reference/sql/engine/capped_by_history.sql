@@ -1,4 +1,4 @@
--- capped_by_history: purchase values in [1, 5) days after first exposure, cut at the 60th and 95th percentile of the
+-- capped_by_history: purchase values in [1, 5) days after first exposure, cut at the 80th and 95th percentile of the
 -- purchase values of the four days before the start, over all units that did anything in them.
 -- Grain: one row per unit. Reads: oracle_units, given_events. Parameters: $start, $end.
 WITH history AS (
@@ -9,7 +9,7 @@ WITH history AS (
 ),
 
 ends AS (
-    SELECT quantile_cont(x, 0.6) AS low, quantile_cont(x, 0.95) AS high
+    SELECT quantile_cont(x, 0.8) AS low, quantile_cont(x, 0.95) AS high
     FROM history
 )
 
