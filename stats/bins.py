@@ -76,6 +76,8 @@ def counts_in_bins(values: npt.ArrayLike, bins: FloatArray) -> FloatArray:
     given = np.asarray(values, np.float64)
     if not len(bins):
         return np.zeros(0)
+    if bool((bins == bins[0, 0] + np.arange(len(bins))[:, np.newaxis]).all()):  # a bin per whole number
+        return np.bincount((given - bins[0, 0]).astype(np.int64), minlength=len(bins)).astype(np.float64)
     mirrored = int(np.count_nonzero(bins[:, 0] < 0))  # below 0 a bin holds its low end, not its high one
     place = mirrored + np.searchsorted(bins[mirrored:, 1], given, side="left")
     if mirrored:

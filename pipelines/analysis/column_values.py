@@ -178,6 +178,7 @@ class PartialReader:
         for key, rows in self._rows(assignments, keys, whole, keys if shown is None else shown):
             layout = None if key in whole else layouts[key]
             yield self._ready(key, partial_of(rows, layout or self.needs[key]), layout, rows, assignments)
+            rows.kept.clear()  # what its columns were made with; some rows are held for a while
             held[key] = rows
             for funnel in [funnel for funnel in waiting if _steps(funnel) <= held.keys()]:
                 waiting.remove(funnel)
