@@ -157,7 +157,7 @@ def daily_moments(
     size = cells * days
     start, changes = list(at_entry), None
     if outcome:
-        start, changes = _from_entry(outcome, start, entered)
+        start, changes = from_entry(outcome, start, entered)
     entering = np.stack([each[inside] for each in (*start, *known)]) - origin[:, np.newaxis]
     k = len(entering)
     n = np.bincount(first, minlength=size).astype(np.float64)
@@ -213,7 +213,7 @@ def _add_changes(
             products[:, j, i] += added
 
 
-def _from_entry(
+def from_entry(
     outcome: Sequence[OverDays], start: Sequence[FloatArray], entered: Integers
 ) -> tuple[list[FloatArray], _Changes]:
     """What units have at the end of the day on which they enter, and the changes after it: unit, day, after, before.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +16,7 @@ from pipelines.analysis.experiment_moments import Ends, MetricMoments
 from pipelines.analysis.maturity import Booleans, Maturity
 from pipelines.analysis.partials import OverDays
 from pipelines.analysis.quantile_cells import quantile_moments
+from pipelines.analysis.quantile_days import DailyQuantiles
 from pipelines.analysis.segments import Segment
 from pipelines.analysis.source_rows import Period
 from stats.bins import counts_in_bins, readable_bins, with_zero
@@ -106,6 +107,7 @@ def metric_moments(
     shared = {"columns": metric, "caps": ends, "missing": missing, "immature": when.immature}
     if metric.quantile is not None:
         found = quantile_moments(metric, values.rows, cells.assignments, cells.segments, when, outcomes)
+        found |= _daily_quantiles(metric, values, cells, when, outcomes[0])
         spread = _distribution(outcomes[0], cells, when) if metric.of == "units" else None
         return MetricMoments(**shared, matures_at=when.matures_at, distribution=spread, **found)  # type: ignore[arg-type]
     covariates, places, names = _covariates(metric, values, cells, when)
@@ -184,7 +186,6 @@ def _daily(
             over_days.append(OverDays(unit=found.unit, day=found.day, value=_capped(found.value, each)))
     units = cells.assignments.units
     start = outcomes if when.at_once else [_capped(np.zeros(units), each) for each in ends]
-    variant = np.minimum(cells.assignments.variant, cells.variants - 1).astype(np.int64)
 
     def over(cell: Integers, count: int) -> Moments:
         return daily_moments(
@@ -199,13 +200,35 @@ def _daily(
             at_entry=start,
         )
 
-    total = over(variant, cells.variants)
+    return _over_cells(cells, over)
+
+
+def _daily_quantiles(
+    metric: MetricColumns, values: ColumnValues, cells: Cells, when: Maturity, outcome: FloatArray
+) -> dict[str, object]:
+    days = cells.period.days.size
+    if not days:
+        return {}
+    if metric.of == "events":
+        series = DailyQuantiles.of_events(metric, values.rows, when, days=days)
+    elif when.at_once:
+        series = DailyQuantiles.of_units(metric, None, outcome, when, days=days)
+    else:
+        over_days, start = values.over_days(metric.outcome[0]), np.zeros(outcome.size)
+        series = DailyQuantiles.of_units(metric, over_days, start, when, days=days)
+    daily, segment_daily = _over_cells(cells, series.moments)
+    return {"daily": daily, "segment_daily": segment_daily}
+
+
+def _over_cells(cells: Cells, over: Callable[[Integers, int], Moments]) -> tuple[Moments, dict[str, Moments]]:
+    """The daily series per variant, and per segment where that is wanted."""
+    variant, days = np.minimum(cells.assignments.variant, cells.variants - 1).astype(np.int64), cells.period.days.size
     by_segment = {}
     for name, part in cells.segments.items() if cells.segment_days else ():
         size = len(part.values)
         series = over(variant * size + part.code, cells.variants * size)
         by_segment[name] = reshaped(series, (cells.variants, size, days))
-    return total, by_segment
+    return over(variant, cells.variants), by_segment
 
 
 def reshaped(moments: Moments, shape: tuple[int, ...]) -> Moments:
