@@ -269,5 +269,5 @@ class LogHistogram:
         return replace(between, cross=between.cross + self.bins.cross.sum(axis=0))
 
     def histogram(self) -> Histogram:
-        """The bins as an exact histogram of their means: quantiles are off by at most `accuracy`, relative."""
+        """The bins as an exact histogram of their means: quantiles are off by less than a bin's relative width."""
         return Histogram.from_counts(self.bins.mean[:, 0], self.bins.n)

@@ -10,10 +10,13 @@ import pyarrow as pa
 import pytest
 from pydantic import TypeAdapter
 
+from pipelines import formatting
 from pipelines.analysis import analyse
 from pipelines.analysis.assignments import in_utc
 from pipelines.analysis.reading import read_moments
 from pipelines.definitions.metrics import Metric
+from pipelines.reports.drilldown import daily_table
+from pipelines.reports.timeline import timelines
 from stats.histogram import Histogram
 from stats.quantiles import clustered_quantile, quantile
 from stats.status import Status
@@ -136,8 +139,10 @@ def test_series_of_segments_end_at_the_segments(lab, loads):
         assert last.cross == pytest.approx(expected.cross, rel=1e-9)
 
 
-def test_the_snapshot_keeps_values_and_effect_day_by_day(lab, loads):
-    experiment = lab.experiment(success=["p90"], secondary=["median_sum"])
+@pytest.mark.parametrize("design", ["fixed", "always_valid"])
+def test_the_snapshot_keeps_values_and_effect_day_by_day(lab, loads, design):
+    plan = {"minimum_effect": 0.05, "design": design}
+    experiment = lab.experiment(success=["p90"], secondary=["median_sum"], plan=plan)
     with lab.warehouse() as warehouse:
         lab.load(warehouse, *loads)
         (snapshot,) = analyse(warehouse, lab.definitions(experiment, *METRICS), None, now=lab.END)
@@ -146,8 +151,14 @@ def test_the_snapshot_keeps_values_and_effect_day_by_day(lab, loads):
         assert over.days == tuple(range(1, 15))
         assert [arm.values[-1] for arm in over.arms] == [arm.mean for arm in metric.arms]
         assert all(value is not None for arm in over.arms for value in arm.values[3:])
+        table = daily_table(snapshot, metric)
+        assert [len(row) for row in table.rows] == [5] * 14
+        assert formatting.NONE not in table.rows[-1]
+        (drawn,) = timelines(snapshot, metric=metric.metric)
+        assert drawn.points[-1].estimate == comparison.difference
         last = comparison.series[-1]
         assert (last.estimate, last.valid_low) == (comparison.difference, comparison.low)
+        assert (comparison.series[7].valid_low is None) == (design == "fixed")
         if metric.metric == "p90":  # what units have by a day grows; the events' spread does not
             widths = [point.high - point.low for point in comparison.series[3:]]
             assert widths[-1] < widths[0]
