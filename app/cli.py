@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or definition. Nothing heavy is impo
 from __future__ import annotations
 
 import io
-import logging
 import sys
 import traceback
 from pathlib import Path
@@ -40,7 +39,8 @@ from app.commands import (
     rollouts,
     workspaces,
 )
-from app.commands.session import FAILED, WRONG_USAGE, Session, say
+from app.commands.session import FAILED, WRONG_USAGE, Session, say, say_text
+from app.logs import log_to_stderr
 from pipelines.errors import PipelineError, UsageError
 from stats.errors import StatsError
 
@@ -62,7 +62,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except (PipelineError, StatsError) as error:
-            say(f"Error: {error}")
+            say_text(f"Error: {error}")
             raise typer.Exit(WRONG_USAGE if isinstance(error, UsageError) else FAILED) from error
         except BrokenPipeError:
             raise
@@ -148,7 +148,7 @@ def start(
     """Keep the options that stand before the command."""
     del version
     if verbose:
-        logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+        log_to_stderr()
     context.obj = Session(path=workspace, verbose=verbose)
 
 
@@ -162,7 +162,7 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - the last resort before the user's terminal
         if {"-v", "--verbose"} & set(sys.argv):
             traceback.print_exc()
-        say(
+        say_text(
             f"Unexpected {type(error).__name__}: {error}\nThis is a mistake in rampwise or a damaged file. "
             "`rampwise -v ...` shows where it happened, `rampwise doctor` looks for damage."
         )

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from app.commands.session import opened_warehouse
+from app.logs import log_to_stderr
 from app.supervision import end_with_parent, repeat
 from pipelines.access.actors import part
 from pipelines.access.confidential import black_out_logs
@@ -122,7 +123,7 @@ def judge_rollouts(workspace: Workspace) -> str | None:
 def main() -> None:
     """Work until SIGTERM; a round that has begun is finished first."""
     name, stop = sys.argv[1], threading.Event()
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     end_with_parent()

@@ -10,6 +10,7 @@ are told in the reader's time zone, named every time (`times_in`); days are thos
 
 from __future__ import annotations
 
+import json
 import math
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -264,24 +265,38 @@ def days(span: timedelta) -> str:
 
 
 def in_one_line(text: str) -> str:
-    """A text from outside for a terminal: control, format and direction characters become visible escapes.
+    """A text from outside for a terminal or a header: line breaks, controls and unseen letters become visible escapes.
 
-    They could otherwise move the cursor, hide what follows or show a name backwards.
+    They could otherwise move the cursor, begin a line of their own, hide what follows or show a name backwards.
     """
-    return "".join(_escape(letter) if _hidden(letter) else letter for letter in text)
+    return text if text.isprintable() else "".join(_escape(each) if _hidden(each) else each for each in text)
 
 
 def for_terminal(text: str) -> str:
-    """A text of several lines in which nothing can move the cursor, ring, or turn the direction of what follows."""
-    return "".join(_escape(letter) if _moves(letter) else letter for letter in text)
+    """A text of several lines in which nothing else moves the cursor, is unseen, or turns what follows around."""
+    return "\n".join("\t".join(map(in_one_line, line.split("\t"))) for line in text.split("\n"))
 
 
-def _moves(letter: str) -> bool:
-    return letter in _TURNING or (unicodedata.category(letter) == "Cc" and letter not in "\n\t")
+def for_page(text: str) -> str:
+    """A text for HTML and Markdown: controls, which no page may hold, and turns of direction become visible escapes.
+
+    A turn that is never taken back would show the numbers behind it from right to left. Joiners stay: scripts and
+    emoji need them.
+    """
+    return text if text.isprintable() else "".join(_escape(each) if _disturbs(each) else each for each in text)
+
+
+def for_json(text: str) -> str:
+    """JSON that says the same, in which all letters that are not seen are written as JSON's own escapes."""
+    return "".join(json.dumps(each)[1:-1] if each != "\n" and _hidden(each) else each for each in text)
 
 
 def _hidden(letter: str) -> bool:
-    return letter != " " and (unicodedata.category(letter) in _HIDDEN or letter.isspace())
+    return unicodedata.category(letter) in _HIDDEN
+
+
+def _disturbs(letter: str) -> bool:
+    return letter in _TURNING or (unicodedata.category(letter) in {"Cc", "Cs"} and letter not in "\n\t")
 
 
 def _escape(letter: str) -> str:

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from app.commands.session import Output, OutputFormat, columns, emit, emit_json, opened_warehouse, say, session
+from app.commands.session import (
+    Output,
+    OutputFormat,
+    columns,
+    emit,
+    emit_json,
+    emit_text,
+    opened_warehouse,
+    say,
+    session,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,5 +135,5 @@ def _print(outcomes: Sequence[Outcome], traffic: Traffic, output: OutputFormat) 
         )
         for each in outcomes
     ]
-    emit(columns([head, *rows]))
+    emit_text(columns([head, *rows]))
     say(f"{traffic.units.sum():,.0f} units a week, {traffic.rate:.3%} of them with the event: {traffic.source}.")

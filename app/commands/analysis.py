@@ -13,9 +13,10 @@ from app.commands.session import (
     OutputFormat,
     ResultFormat,
     columns,
-    emit,
     emit_csv,
     emit_json,
+    emit_json_text,
+    emit_text,
     opened_warehouse,
     say,
     session,
@@ -69,7 +70,9 @@ def analyze(
         return
     from pipelines.reports.presentation import decision_word
 
-    emit(columns([(s.experiment, decision_word(s.decision.decision).text, s.decision.headline) for s in snapshots]))
+    emit_text(
+        columns([(s.experiment, decision_word(s.decision.decision).text, s.decision.headline) for s in snapshots])
+    )
 
 
 def _looks(
@@ -128,7 +131,7 @@ def results(
     if output is ResultFormat.JSON:
         from pipelines.store.snapshot import to_json
 
-        emit(to_json(snapshot, indent=2))
+        emit_json_text(to_json(snapshot, indent=2) + "\n")
     elif output is ResultFormat.CSV:
         from pipelines.reports.spreadsheet import snapshot_csv
 
@@ -138,7 +141,7 @@ def results(
         from pipelines.store.human_decisions import latest_human_decisions
 
         decided = latest_human_decisions(workspace.state_path).get(experiment)
-        emit(scorecard_text(snapshot, decided=decided))
+        emit_text(scorecard_text(snapshot, decided=decided))
 
 
 def latest(workspace: Workspace, experiment: str) -> Snapshot:

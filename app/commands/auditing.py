@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands.session import FAILED, Output, OutputFormat, columns, emit, emit_json, say, session
+from app.commands.session import FAILED, Output, OutputFormat, columns, emit, emit_json, emit_text, say, session
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,6 @@ def list_rows(
 ) -> None:
     """Print who changed what and when, oldest first."""
     from pipelines.access.actors import local_actor
-    from pipelines.formatting import in_one_line
     from pipelines.store.audit_check import read_audit
 
     path = session(context).workspace.state_path
@@ -39,7 +38,7 @@ def list_rows(
         emit_json({"rows": [asdict(row) | {"details": json.loads(row.details)} for row in rows]})
     elif rows:
         shown = [(row.number, row.at, row.actor, row.role, row.action, row.subject, row.details) for row in rows]
-        emit(columns([tuple(in_one_line(str(cell)) for cell in cells) for cells in shown]))
+        emit_text(columns([tuple(map(str, cells)) for cells in shown]))
     else:
         say("Nothing has been changed yet.")
 

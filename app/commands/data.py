@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import typer
 
-from app.commands.session import Output, OutputFormat, columns, emit, emit_json, opened_warehouse, session
+from app.commands.session import Output, OutputFormat, columns, emit, emit_json, emit_text, opened_warehouse, session
 
 group = typer.Typer(no_args_is_help=True, help="Look at the data that came in.")
 
@@ -19,7 +19,6 @@ def _group() -> None:
 @group.command()
 def quality(context: typer.Context, output: Output = OutputFormat.TEXT) -> None:
     """Print the newest batches, refused rows by reason with an example, and how fresh each source is."""
-    from pipelines.formatting import in_one_line
     from pipelines.ingest.quality import data_quality, lag
 
     workspace, now = session(context).workspace, datetime.now(UTC)
@@ -34,14 +33,13 @@ def quality(context: typer.Context, output: Output = OutputFormat.TEXT) -> None:
         told = "-" if late is None else f"{late.total_seconds() / 3600:,.1f} h"
         newest = "-" if each.newest is None else f"{each.newest:%Y-%m-%d %H:%M}Z"
         counts = (f"{each.accepted:,}", f"{each.duplicates:,}", f"{each.rejected:,}")
-        rows.append((in_one_line(each.source), each.table_name, *counts, newest, told))
-    emit(columns(rows))
+        rows.append((each.source, each.table_name, *counts, newest, told))
+    emit_text(columns(rows))
     if found.rejected:
         reasons = [("Refused", "Table", "Open", "Accepted later", "Example")]
         reasons += [
-            (r.code, r.table_name, f"{r.open_rows:,}", f"{r.resolved_rows:,}", in_one_line(r.example))
-            for r in found.rejected
+            (r.code, r.table_name, f"{r.open_rows:,}", f"{r.resolved_rows:,}", r.example) for r in found.rejected
         ]
-        emit("\n" + columns(reasons))
+        emit_text("\n" + columns(reasons))
     for file in found.refused_files:
-        emit(f"Refused whole: {in_one_line(file)}")
+        emit(f"Refused whole: {file}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands.session import Output, OutputFormat, columns, emit, emit_json, say, session
+from app.commands.session import Output, OutputFormat, columns, emit, emit_json, emit_text, say, session
 
 if TYPE_CHECKING:
     from pipelines.store.human_decisions import HumanDecision
@@ -61,7 +61,9 @@ def decisions(
         emit_json({"decisions": [_plain(row) for row in rows]})
     elif rows:
         header = ("When", "Experiment", "Decided", "Computed", "Who", "Why")
-        emit(columns([header, *((_minute(r), r.experiment, r.decision, r.computed, r.actor, r.reason) for r in rows)]))
+        emit_text(
+            columns([header, *((_minute(r), r.experiment, r.decision, r.computed, r.actor, r.reason) for r in rows)])
+        )
     else:
         say("Nobody has decided anything yet.")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +14,7 @@ from app.commands.session import (
     columns,
     emit,
     emit_json,
+    emit_text,
     opened_warehouse,
     say,
     session,
@@ -95,7 +95,7 @@ def schema(
         from pipelines.definitions.schemas import editor_schema
 
         found = editor_schema(kind)
-    emit(json.dumps(found, indent=2, ensure_ascii=False))
+    emit_json(found)
 
 
 def mappings(
@@ -123,4 +123,4 @@ def mappings(
     for each in found.values():
         holds = " + ".join(table for table in ("exposures", "events") if getattr(each.mapping, table) is not None)
         rows.append((each.mapping.name, holds, "mappings/" if each.own else "rampwise", each.mapping.title))
-    emit(columns(rows))
+    emit_text(columns(rows))

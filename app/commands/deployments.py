@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from app.commands.reports import parse_moment
-from app.commands.session import Output, OutputFormat, columns, emit, emit_json, say, session
+from app.commands.session import Output, OutputFormat, columns, emit, emit_json, emit_text, say, session
 
 group = typer.Typer(
     no_args_is_help=True, help="Report what was deployed: versions, instances, waves, switches and downtime."
@@ -71,6 +71,6 @@ def list_marks(
     if output is OutputFormat.JSON:
         emit_json({"marks": [each.as_dict() for each in found]})
     elif found:
-        emit(columns([(f"{m.at:%Y-%m-%d %H:%M}", str(m.kind), m.subject, m.version, m.actor) for m in found]))
+        emit_text(columns([(f"{m.at:%Y-%m-%d %H:%M}", str(m.kind), m.subject, m.version, m.actor) for m in found]))
     else:
         say(f"Nothing was reported of {rollout} yet.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from app.commands.session import FAILED, Output, OutputFormat, columns, emit, emit_json, session
+from app.commands.session import FAILED, Output, OutputFormat, columns, emit_json, emit_text, session
 
 if TYPE_CHECKING:
     from pipelines.config import Workspace
@@ -48,7 +48,7 @@ def doctor(context: typer.Context, output: Output = OutputFormat.TEXT) -> None:
     if output is OutputFormat.JSON:
         emit_json({"healthy": not failed, "findings": [asdict(finding) for finding in findings]})
     else:
-        emit(columns([(finding.state, finding.check, finding.message) for finding in findings]))
+        emit_text(columns([(finding.state, finding.check, finding.message) for finding in findings]))
     if failed:
         raise typer.Exit(FAILED)
 

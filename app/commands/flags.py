@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from app.commands.session import FAILED, Output, OutputFormat, columns, emit, emit_json, say, session
+from app.commands.session import (
+    FAILED,
+    Output,
+    OutputFormat,
+    columns,
+    emit,
+    emit_json,
+    emit_json_text,
+    emit_text,
+    say,
+    session,
+)
 
 group = typer.Typer(no_args_is_help=True, help="The flag file that your applications read: flagd's format.")
 
@@ -21,7 +32,7 @@ def compile_(context: typer.Context) -> None:
 
     workspace = session(context).workspace
     with RolloutLog(workspace.state_path) as log:
-        typer.echo(planned_file(workspace, log).text(), nl=False)
+        emit_json_text(planned_file(workspace, log).text())
 
 
 @group.command()
@@ -67,7 +78,7 @@ def diff(context: typer.Context, output: Output = OutputFormat.TEXT) -> None:
         after = wanted.model_copy(update={"metadata": {} if found is None else found.metadata}).text()
         lines = difflib.unified_diff(before.splitlines(), after.splitlines(), "published", "planned", lineterm="", n=2)
         text = "\n".join(lines) if changed else ""
-        emit(text or "The published file says what the log says.")
+        emit_text(text or "The published file says what the log says.")
     if changed:
         raise typer.Exit(FAILED)
 
@@ -88,7 +99,7 @@ def stale(
     if output is OutputFormat.JSON:
         emit_json({"flags": [each.as_dict() for each in found]})
     elif found:
-        emit(columns([(each.flag, f"{each.since:%Y-%m-%d}", each.owner, each.advice) for each in found]))
+        emit_text(columns([(each.flag, f"{each.since:%Y-%m-%d}", each.owner, each.advice) for each in found]))
     else:
         say("No flag is stale.")
 

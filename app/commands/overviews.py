@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands.session import Output, OutputFormat, columns, emit, emit_json, session
+from app.commands.session import Output, OutputFormat, columns, emit, emit_json, emit_text, session
 
 if TYPE_CHECKING:
     from pipelines.store.snapshot import Snapshot
@@ -44,9 +44,10 @@ def manager(
     if output is OutputFormat.JSON:
         emit_json(found.as_dict())
         return
-    emit("\n".join(f"{tile.name}: {tile.value} ({tile.note})" for tile in manager_tiles(found)))
+    for tile in manager_tiles(found):
+        emit(f"{tile.name}: {tile.value} ({tile.note})")
     rows = [("Quarter", "Goal", "Metric", "Shipped", "Loss avoided"), *map(tuple, goal_rows(found))]
-    emit("\n" + columns(rows) if len(rows) > 1 else "\nNothing was shipped or rolled back with a number yet.")
+    emit_text("\n" + columns(rows) if len(rows) > 1 else "\nNothing was shipped or rolled back with a number yet.")
 
 
 @group.command()
@@ -64,7 +65,8 @@ def owner(context: typer.Context, output: Output = OutputFormat.TEXT) -> None:
     if output is OutputFormat.JSON:
         emit_json(found.as_dict())
         return
-    emit("\n".join(f"{tile.name}: {tile.value} ({tile.note})" for tile in owner_tiles(found)))
+    for tile in owner_tiles(found):
+        emit(f"{tile.name}: {tile.value} ({tile.note})")
     for stuck in found.stuck:
         emit(f"Stuck: {stuck.title}: {stuck.reason}")
     for problem in found.unhealthy:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from app.commands.session import OutputFormat, emit, emit_json, opened_warehouse, say
+from app.commands.session import OutputFormat, emit, emit_json, emit_text, opened_warehouse, say
 
 if TYPE_CHECKING:
     from pipelines.config import Workspace
@@ -64,7 +64,7 @@ def show_past(
     from pipelines.reports.restated import change_texts
 
     for again, same, changed in shown_looks:
-        emit(scorecard_text(again))
+        emit_text(scorecard_text(again))
         emit(
             f"Rebuilt from what had been ingested by {again.analysed_at:%Y-%m-%d %H:%M:%S} UTC: "
             + ("the numbers that were shown then." if same else "NOT the numbers that were shown then.")

@@ -9,7 +9,7 @@ import typer
 
 from app.commands.power import DesignName, Looks
 from app.commands.power_options import numbers
-from app.commands.session import Output, OutputFormat, emit, emit_json, refusing, say, session
+from app.commands.session import Output, OutputFormat, emit, emit_json, emit_text, refusing, say, session
 
 if TYPE_CHECKING:
     from pipelines.config import Workspace
@@ -70,7 +70,8 @@ def plan(
     if output is OutputFormat.JSON:
         emit_json({"experiment": experiment, **answer_record(answer), "sources": sources})
         return
-    emit(f"{defined.screen_title} ({experiment})\n{answer_text(answer)}")
+    emit(f"{defined.screen_title} ({experiment})")
+    emit_text(answer_text(answer))
     for name, source in sources.items():
         say(f"{name}: {source}.")
     if enrolment is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.commands.session import columns
+from pipelines.formatting import in_one_line
 from pipelines.reports.planning import (
     PlanAnswer,
     comparison_rows,
@@ -17,13 +18,18 @@ from pipelines.reports.planning import (
 
 def answer_text(answer: PlanAnswer) -> str:
     """The sentence, every comparison where there are several, the price of peeking, the weeks and the gap."""
-    parts = [size_sentence(answer), answer.choice.reason]
+    parts = [in_one_line(text) for text in (size_sentence(answer), answer.choice.reason)]
     if len(answer.size.comparisons) > 1:
         parts += ["", columns(comparison_rows(answer))]
-    parts += ["", "The price of peeking", columns(price_rows(answer), indent="  "), peeking_sentence(answer)]
+    parts += [
+        "",
+        "The price of peeking",
+        columns(price_rows(answer), indent="  "),
+        in_one_line(peeking_sentence(answer)),
+    ]
     if answer.weeks:
         parts += ["", "If the experiment is planned to end after", columns(week_rows(answer), indent="  ")]
-    lines = gap_sentences(answer)
+    lines = [in_one_line(text) for text in gap_sentences(answer)]
     if lines:
         parts += ["", lines[0], "What would fix it, each alone:", *(f"  - {line}" for line in lines[1:])]
     return "\n".join(parts)
@@ -31,4 +37,4 @@ def answer_text(answer: PlanAnswer) -> str:
 
 def reach_text(answer: PlanAnswer, units: float) -> str:
     """What a number of units finds."""
-    return reach_sentence(answer, units)
+    return in_one_line(reach_sentence(answer, units))

@@ -21,8 +21,8 @@ from app.commands.session import (
     FAILED,
     Output,
     OutputFormat,
-    emit,
     emit_json,
+    emit_text,
     opened_warehouse,
     refusing,
     say,
@@ -302,6 +302,6 @@ def _report(answer: PlanAnswer, *, units: float | None, output: OutputFormat) ->
     if output is OutputFormat.JSON:
         emit_json({**answer_record(answer), "reach": reach})
         return
-    emit(answer_text(answer))
+    emit_text(answer_text(answer))
     if units is not None:
-        emit("\n" + reach_text(answer, units))
+        emit_text("\n" + reach_text(answer, units))

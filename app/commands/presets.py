@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from app.commands.session import Output, OutputFormat, columns, emit, emit_json, session
+from app.commands.session import Output, OutputFormat, columns, emit, emit_json, emit_text, session
 
 group = typer.Typer(help="Ready metrics: list them and add them to the workspace.", no_args_is_help=True)
 
@@ -23,7 +23,7 @@ def list_presets(output: Output = OutputFormat.TEXT) -> None:
         return
     rows = [("PRESET", "KIND", "EVENTS", "DESCRIPTION")]
     rows += [(name, each.kind, ", ".join(metric_events(each)), each.description) for name, each in found.items()]
-    emit(columns(rows))
+    emit_text(columns(rows))
 
 
 @group.command("add")

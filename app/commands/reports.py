@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands.session import FAILED, Output, OutputFormat, columns, emit, emit_json, say, session
+from app.commands.session import FAILED, Output, OutputFormat, columns, emit, emit_json, emit_text, say, session
 
 if TYPE_CHECKING:
     from pipelines.config import Workspace
@@ -105,7 +105,6 @@ def show_preview(
     from pipelines.access.roles import Action
     from pipelines.config import Settings
     from pipelines.definitions.loader import load_definitions
-    from pipelines.formatting import for_terminal
     from pipelines.reports.files import write_whole
     from pipelines.schedule import preview
     from pipelines.schedule.sending import previewed_mail
@@ -117,7 +116,7 @@ def show_preview(
     if output is OutputFormat.JSON:
         emit_json(dict(rendered.data))
     else:
-        emit(for_terminal(f"Subject: {rendered.subject}\n\n{rendered.text}"))
+        emit_text(f"Subject: {rendered.subject}\n\n{rendered.text}")
     if out is None:
         return
     made = {**rendered.files, "eml": previewed_mail(rendered, report, Settings.load(workspace), now=now)}
@@ -158,14 +157,13 @@ def run(
         raise typer.BadParameter("say --due to render the reports that are due now.")
     from pipelines.access.actors import local_actor
     from pipelines.definitions.loader import load_definitions
-    from pipelines.formatting import for_terminal
     from pipelines.schedule import DeliveryError, run_due
     from pipelines.schedule.alerts import raise_alerts
 
     workspace = session(context).workspace
     definitions, moment = load_definitions(workspace.root), now or datetime.now(UTC)
     for alert in raise_alerts(workspace, definitions, actor=local_actor(), now=moment):
-        say(f"Alert: {alert.kind} ({alert.subject}): {for_terminal(alert.text)}")
+        say(f"Alert: {alert.kind} ({alert.subject}): {alert.text}")
     try:
         done = run_due(workspace, definitions, actor=local_actor(), now=moment)
     except DeliveryError as error:
@@ -218,7 +216,6 @@ def deliveries(
 ) -> None:
     """List messages to mail, webhooks and chats: sent, waiting for another attempt, or dead, and why."""
     from pipelines.access.actors import local_actor
-    from pipelines.formatting import for_terminal
     from pipelines.store.outgoing import Outgoing
 
     workspace = session(context).workspace
@@ -243,11 +240,11 @@ def deliveries(
             m.state,
             str(m.attempts),
             m.next_attempt.isoformat(timespec="seconds") if m.state == "waiting" else "",
-            for_terminal(m.last_error),
+            m.last_error,
         )
         for m in messages
     ]
-    emit(columns(lines))
+    emit_text(columns(lines))
 
 
 def _send(workspace: Workspace, now: datetime | None = None) -> tuple[Attempt, ...]:
@@ -267,7 +264,8 @@ def _print_deliveries(done: Sequence[Delivery], attempts: Sequence[Attempt], out
         emit_json({"deliveries": [_plain(delivery) for delivery in done], "messages": sent})
     for delivery in done:
         if output is OutputFormat.TEXT:
-            emit("\n".join(str(path) for path in delivery.paths))
+            for path in delivery.paths:
+                emit(str(path))
         if delivery.missing:
             say(f"{delivery.report}: not analysed yet, so not in the report: {', '.join(delivery.missing)}.")
     for each in attempts:

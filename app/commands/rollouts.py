@@ -15,6 +15,7 @@ from app.commands.session import (
     columns,
     emit,
     emit_json,
+    emit_text,
     opened_warehouse,
     say,
     session,
@@ -103,7 +104,7 @@ def status(
     if not found:
         say("No rollout is defined. `rampwise rollout new NAME` writes a plan.")
         return
-    emit(columns([("ROLLOUT", "PHASE", "STAGE", "SERVED", "WAITS FOR"), *(each.cells() for each in found)]))
+    emit_text(columns([("ROLLOUT", "PHASE", "STAGE", "SERVED", "WAITS FOR"), *(each.cells() for each in found)]))
     for each in found if name is not None else ():
         for line in each.guardrail_lines():
             emit(f"  {line}")
@@ -135,7 +136,9 @@ def history(context: typer.Context, name: Name, output: Output = OutputFormat.TE
             }
         )
     elif lines:
-        emit(columns([(f"{line.at:%Y-%m-%d %H:%M}", str(line.happening), line.actor, line.reason) for line in lines]))
+        emit_text(
+            columns([(f"{line.at:%Y-%m-%d %H:%M}", str(line.happening), line.actor, line.reason) for line in lines])
+        )
     else:
         say(f"{name} was never started.")
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from app.commands.session import columns
+from pipelines.formatting import in_one_line
 from pipelines.reports import presentation as shown
 from pipelines.store.human_decisions import HumanDecision
 from pipelines.store.snapshot import Snapshot
@@ -15,7 +18,7 @@ def scorecard_text(snapshot: Snapshot, *, decided: HumanDecision | None = None) 
     """The decision with its reasons, units, health and one line per metric and treatment."""
     word = shown.decision_word(snapshot.decision.decision)
     phase = shown.phase_word(snapshot.phase)
-    parts = [
+    lines = [
         f"{snapshot.title} ({snapshot.experiment})",
         f"{word.text}: {snapshot.decision.headline}",
         *(f"  - {reason}" for reason in snapshot.decision.reasons),
@@ -30,7 +33,7 @@ def scorecard_text(snapshot: Snapshot, *, decided: HumanDecision | None = None) 
         *(f"Changed since the plan was frozen: {shown.deviation_text(each)}" for each in snapshot.deviations),
         *(_advice("Changed plan", "plan_changed") if snapshot.deviations else ()),
         "",
-        columns([_health(check.name, check.state, check.message) for check in snapshot.health]),
+        *_table([_health(check.name, check.state, check.message) for check in snapshot.health]),
         *(
             line
             for check in snapshot.health
@@ -38,16 +41,19 @@ def scorecard_text(snapshot: Snapshot, *, decided: HumanDecision | None = None) 
             for line in _advice(shown.name_in_words(check.name, shown.HEALTH_CHECKS), check.name)
         ),
         "",
-        columns([HEADER, *_rows(snapshot)]),
+        *_table([HEADER, *_rows(snapshot)]),
     ]
     for table in shown.breakdowns(snapshot):
-        lines = [columns([table.header, *table.rows])] if table.rows else []
-        parts += ["", table.title, *lines, *table.notes]
+        lines += ["", table.title, *(_table([table.header, *table.rows]) if table.rows else []), *table.notes]
     if facts := shown.method_facts(snapshot):
-        parts += ["", *(f"{name}: {value}" for name, value in facts)]
+        lines += ["", *(f"{name}: {value}" for name, value in facts)]
     if snapshot.blocked:
-        parts.append("\nA health check failed: read none of these numbers as a result.")
-    return "\n".join(parts)
+        lines += ["", "A health check failed: read none of these numbers as a result."]
+    return "\n".join(map(in_one_line, lines))
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    return columns(rows).split("\n")
 
 
 def _decided(decided: HumanDecision) -> str:

@@ -88,19 +88,33 @@ def refusing() -> Iterator[None]:
     try:
         yield
     except StatsError as error:
-        say(f"Error: {error}")
+        say_text(f"Error: {error}")
         raise typer.Exit(WRONG_USAGE) from error
 
 
 def say(message: str) -> None:
-    """Progress, warnings and errors: stderr."""
+    """Progress, warnings and errors, a line each: stderr. Here and below, nothing from data moves a terminal."""
+    from pipelines.formatting import in_one_line
+
+    typer.echo(in_one_line(message), err=True)
+
+
+def say_text(message: str) -> None:
+    """The same over several lines, which only their author has broken."""
     from pipelines.formatting import for_terminal
 
     typer.echo(for_terminal(message), err=True)
 
 
 def emit(text: str) -> None:
-    """Results: stdout."""
+    """A line of results: stdout."""
+    from pipelines.formatting import in_one_line
+
+    typer.echo(in_one_line(text))
+
+
+def emit_text(text: str) -> None:
+    """Results over several lines, such as `columns`: stdout. Texts from outside are in one line before."""
     from pipelines.formatting import for_terminal
 
     typer.echo(for_terminal(text))
@@ -108,16 +122,28 @@ def emit(text: str) -> None:
 
 def emit_csv(text: str) -> None:
     """Results as CSV: stdout, line ends as they are."""
-    typer.echo(text, nl=False)
+    from pipelines.formatting import in_one_line
+
+    typer.echo("\r\n".join(map(in_one_line, text.split("\r\n"))), nl=False)
 
 
 def emit_json(value: object) -> None:
     """Results as JSON: stdout, two spaces deep, keys in the order they were made."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    emit_json_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def emit_json_text(text: str) -> None:
+    """Results that are JSON already: stdout."""
+    from pipelines.formatting import for_json
+
+    typer.echo(for_json(text), nl=False)
 
 
 def columns(rows: Sequence[Sequence[str]], *, gap: str = "  ", indent: str = "") -> str:
-    """Rows of text as aligned columns; the last one runs on."""
+    """Rows of text as aligned columns, a line per row; the last one runs on."""
+    from pipelines.formatting import in_one_line
+
+    rows = [[in_one_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[position]) for row in rows) for position in range(len(rows[0]))] if rows else []
     lines = [gap.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(indent + line for line in lines)

@@ -7,6 +7,7 @@ import streamlit as st
 from app.planning.answers import field_of, metric_name, problems
 from app.planning.question import Question
 from app.views.asking import Fields, ask
+from app.views.markdown import sentences
 from app.views.panel import panel
 from app.views.prefill import Values, from_metric, from_snapshot, from_warehouse, measured, metrics_of
 from app.views.reach import Reach, reach, reach_chart
@@ -101,9 +102,9 @@ def _ask_history() -> tuple[Values, str]:
         "the warehouse.",
     )
     if READ in st.session_state and st.session_state[READ][:2] == (experiment, metric):
-        st.caption(st.session_state[READ][2])
+        st.caption(sentences(st.session_state[READ][2]))
     if REFUSED in st.session_state:
-        st.warning(st.session_state.pop(REFUSED))
+        st.warning(sentences(st.session_state.pop(REFUSED)))
     return from_snapshot(snapshot, metric), metric
 
 

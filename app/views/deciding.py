@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from app.views.gate import current_actor
+from app.views.markdown import sentences
 from app.views.panel import panel
 from pipelines.access.roles import Action
 from pipelines.config import Workspace
@@ -53,6 +54,6 @@ def show_form(workspace: Workspace, snapshot: Snapshot) -> None:
         try:
             decide(workspace.state_path, snapshot, Decision(chosen), reason, actor=actor, now=datetime.now(UTC))
         except PipelineError as error:
-            st.error(str(error))
+            st.error(sentences(str(error)))
             return
         st.rerun()

@@ -8,9 +8,11 @@ from typing import Any
 import streamlit as st
 from markupsafe import Markup
 
+from app.views.markdown import plain
 from app.views.panel import panel
-from app.views.timeline import plain, show_timelines
+from app.views.timeline import show_timelines
 from app.views.value_charts import added_specification, shares_specification
+from pipelines.formatting import in_one_line
 from pipelines.reports import presentation
 from pipelines.reports.breakdowns import metric_breakdowns
 from pipelines.reports.drilldown import (
@@ -43,7 +45,7 @@ def show_metric(snapshot: Snapshot, name: str, *, decided: HumanDecision | None)
         "Metric",
         list(metrics),
         index=list(metrics).index(name),
-        format_func=lambda each: metrics[each].label,
+        format_func=lambda each: in_one_line(metrics[each].label),
         key=f"metric_{snapshot.experiment}_{name}",
     )
     if chosen != name:
@@ -71,7 +73,7 @@ def show_metric(snapshot: Snapshot, name: str, *, decided: HumanDecision | None)
     with st.expander("SQL and versions"):
         panel("provenance.html", key=f"provenance_{name}", s=snapshot, name=name)
         for query in snapshot.method.queries if snapshot.method else ():
-            st.caption(f"SQL: {query.name}")
+            st.caption(plain(f"SQL: {query.name}"))
             st.code(query.sql, language="sql")
 
 

@@ -16,10 +16,12 @@ from app.views.deciding import show_decided, show_form
 from app.views.drilldown import show_metric
 from app.views.experiments import by_urgency, never_analysed
 from app.views.history import show_history
+from app.views.markdown import plain
 from app.views.panel import panel
 from app.views.snapshots import Looks, load_looks
 from app.views.timeline import show_timelines
 from pipelines.config import Workspace
+from pipelines.formatting import in_one_line
 from pipelines.reports import presentation
 from pipelines.reports.drilldown import baseline_table
 from pipelines.reports.method import method_notes
@@ -65,7 +67,7 @@ def show(*, all_experiments: Page) -> None:
         "Experiment",
         names,
         index=names.index(name),
-        format_func=lambda each: looks.snapshots[each].title,
+        format_func=lambda each: in_one_line(looks.snapshots[each].title),
         key=f"choose_{name}",
         label_visibility="collapsed",
     )
@@ -85,7 +87,7 @@ def show(*, all_experiments: Page) -> None:
 
 def show_snapshot(workspace: Workspace, snapshot: Snapshot) -> None:
     """Everything about one look at one experiment."""
-    st.set_page_config(page_title=f"{snapshot.title} · rampwise")
+    st.set_page_config(page_title=f"{in_one_line(snapshot.title)} · rampwise")
     rows = presentation.scorecard(snapshot)
     axis = presentation.shared_axis(rows)
     comparisons = [comparison for metric in snapshot.metrics for comparison in metric.comparisons]
@@ -124,7 +126,7 @@ def show_snapshot(workspace: Workspace, snapshot: Snapshot) -> None:
     if tables:
         st.subheader("Segments, units and choices")
         if role is not None and any(metric.segments for metric in snapshot.metrics if metric.role != role):
-            st.caption("Segments of guardrails and secondary metrics: click the metric in the scorecard.")
+            st.caption("Segments of the other metrics: click the metric in the scorecard.")
         panel("breakdowns.html", key="breakdowns", tables=tables)
     panel("units_and_health.html", key="units_and_health", s=snapshot)
     _show_restated(workspace, snapshot)
@@ -134,7 +136,7 @@ def show_snapshot(workspace: Workspace, snapshot: Snapshot) -> None:
         panel("evidence.html", key="evidence", s=snapshot, lines=lines, notes=notes)
         _show_downloads(snapshot)
         for query in snapshot.method.queries if snapshot.method else ():
-            st.caption(f"SQL: {query.name}")
+            st.caption(plain(f"SQL: {query.name}"))
             st.code(query.sql, language="sql")
     show_history(workspace, snapshot.experiment)
 
@@ -148,6 +150,7 @@ def _show_baseline(snapshot: Snapshot) -> None:
     chosen = st.segmented_control(
         "Compare with",
         names,
+        format_func=plain,
         default=asked if asked in names else snapshot.control,
         key=f"baseline_{snapshot.experiment}",
         required=True,

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import streamlit as st
 
+from app.views.markdown import plain
 from app.views.panel import panel
 from pipelines.access.actors import SignInError, local_actor, signed_in
 from pipelines.access.listening import ListeningError, check_listening
@@ -74,13 +75,8 @@ def show_who(who: Actor | None) -> None:
     if who is None or not who.name.startswith("user:"):
         return
     with st.sidebar:
-        st.caption(f"{_plain(who.name.removeprefix('user:'))} · {who.role}")
+        st.caption(f"{plain(who.name.removeprefix('user:'))} · {who.role}")
         st.button("Sign out", on_click=st.logout, key="sign_out")
-
-
-def _plain(text: str) -> str:
-    """A text in which no sign means anything to Markdown."""
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]()<>#+-.!|~$:" else letter for letter in text)
 
 
 def _show(*, title: str, text: str, button: str) -> None:

@@ -16,7 +16,9 @@ from markupsafe import Markup, escape
 from streamlit.components.v2.types import ComponentRenderer
 
 from pipelines import formatting
+from pipelines.formatting import for_page
 from pipelines.reports import presentation
+from pipelines.reports.render import shown_text
 
 _HERE = Path(__file__).parent
 
@@ -29,6 +31,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=shown_text,
     )
     environment.globals["show"] = presentation
     environment.globals["moment"] = moment
@@ -54,7 +57,7 @@ def compile_all() -> None:
 
 def prose(text: str) -> Markup:
     """A sentence, escaped, with `commands` between backticks set as code."""
-    return Markup(sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 escaped on this line
+    return Markup(sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(for_page(text)))))  # noqa: S704 escaped on this line
 
 
 def moment(at: datetime | None) -> Markup:

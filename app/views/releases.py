@@ -11,9 +11,9 @@ import streamlit as st
 
 from app.views.defined import definitions_of
 from app.views.gate import current_actor
+from app.views.markdown import plain, sentences
 from app.views.panel import panel
 from app.views.release_words import GUARDRAIL_WORDS, PHASE_WORDS, change, row_of, stage_rows
-from app.views.timeline import plain
 from pipelines.access.roles import Action
 from pipelines.config import Workspace, find_workspace
 from pipelines.definitions.loader import Definitions
@@ -42,7 +42,7 @@ def show() -> None:
         return
     st.title("Releases", anchor=False)
     if asked is not None:
-        st.warning(f"No rollout is called {asked!r} here.")
+        st.warning(sentences(f"No rollout is called {asked!r} here."))
     if not found:
         panel(
             "state.html",
@@ -117,9 +117,10 @@ def _show_charts(workspace: Workspace, one: Overview) -> None:
     """Each guardrail over the ticks: its change, the band that holds at every tick, and what is tolerated."""
     if one.reading is None:
         return
-    for title, points, specification in _bands(str(workspace.state_path), one.name, one.state.run, one.reading["at"]):
+    charts = _bands(str(workspace.state_path), one.name, one.state.run, one.reading["at"])
+    for place, (title, points, specification) in enumerate(charts):
         st.markdown(f"**{plain(title)}, change against the untreated**")
-        key = f"band_{one.name}_{one.state.run}_{title}_{points}"
+        key = f"band_{one.name}_{one.state.run}_{place}_{points}"
         st.vega_lite_chart(specification, width="stretch", key=key)
 
 
@@ -225,6 +226,6 @@ def _do(workspace: Workspace, one: Overview, happening: Happening) -> None:
             tell(workspace, act(log, one.name, happening, actor=actor, at=datetime.now(UTC)))
             publish_flags(workspace, log)
     except PipelineError as error:
-        st.error(str(error))
+        st.error(sentences(str(error)))
         return
     st.rerun()

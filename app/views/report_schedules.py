@@ -11,6 +11,7 @@ import streamlit as st
 
 from app.views.defined import sound_of
 from app.views.gate import current_actor
+from app.views.markdown import sentences
 from app.views.panel import panel
 from pipelines import formatting
 from pipelines.access.roles import Action
@@ -19,6 +20,7 @@ from pipelines.definitions.channels import destinations
 from pipelines.definitions.loader import Definitions
 from pipelines.definitions.reports import ReportSchedule
 from pipelines.errors import PipelineError
+from pipelines.formatting import in_one_line
 from pipelines.schedule import preview, send_now, slots_after
 from pipelines.schedule.sending import send_waiting
 from pipelines.store.outgoing import Message, Outgoing
@@ -122,9 +124,8 @@ def _show_sending(workspace: Workspace, definitions: Definitions) -> None:
         st.caption("Sending takes the role editor or admin. Ask an admin of this workspace.")
         return
     columns = st.columns([3, 1, 1], vertical_alignment="bottom")
-    chosen = columns[0].selectbox(
-        "Report", sorted(definitions.reports), format_func=lambda name: definitions.reports[name].screen_title
-    )
+    titles = {name: in_one_line(each.screen_title) for name, each in sorted(definitions.reports.items())}
+    chosen = columns[0].selectbox("Report", list(titles), format_func=lambda name: titles[name])
     if columns[1].button("Preview", width="stretch"):
         _show_preview(workspace, definitions, chosen)
     if not columns[2].button("Send it now", width="stretch"):
@@ -133,15 +134,15 @@ def _show_sending(workspace: Workspace, definitions: Definitions) -> None:
         done = send_now(workspace, definitions, chosen, actor=actor, now=datetime.now(UTC))
         attempts = send_waiting(workspace, Settings.load(workspace), actor=actor, now=lambda: datetime.now(UTC))
     except PipelineError as error:
-        st.error(str(error))
+        st.error(sentences(str(error)))
         return
     mine = [each for each in attempts if each.message.slot == done.slot]
     failed = [f"{each.message.channel}: {each.problem}" for each in mine if each.state != "sent"]
     told = f"{done.paths[0].name} is in the outbox; {sum(each.state == 'sent' for each in mine)} messages were sent."
     if failed:
-        st.warning(f"{told} Not sent: {'; '.join(failed)}")
+        st.warning(sentences(f"{told} Not sent: {'; '.join(failed)}"))
     else:
-        st.success(told)
+        st.success(sentences(told))
 
 
 def _show_preview(workspace: Workspace, definitions: Definitions, chosen: str) -> None:
@@ -149,7 +150,7 @@ def _show_preview(workspace: Workspace, definitions: Definitions, chosen: str) -
     try:
         found = preview(workspace, definitions, chosen, formats=("html",), now=datetime.now(UTC))
     except PipelineError as error:
-        st.error(str(error))
+        st.error(sentences(str(error)))
         return
     st.caption("Not sent, not recorded. Its subject and text:")
     st.code(f"Subject: {found.subject}\n\n{found.text}", language=None, wrap_lines=True)

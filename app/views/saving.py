@@ -8,6 +8,7 @@ import streamlit as st
 
 from app.planning.naming import NamesError, named_plan, plan_file
 from app.planning.question import Question
+from app.views.markdown import sentences
 from pipelines.planning.experiment_file import PlanFileError
 from pipelines.reports.planning import PlanAnswer
 from stats.plan import PlanError
@@ -35,7 +36,7 @@ def show_saving(question: Question, found: PlanAnswer) -> None:
             plan = named_plan(question, found.plan, success=_parts(success), guardrails=margins)
             text = plan_file(plan, found, name=name, now=datetime.now(UTC))
         except (NamesError, PlanFileError, PlanError) as error:
-            st.info(str(error))
+            st.info(sentences(str(error)))
             return
         st.caption("Put it into experiments/, set the start, and run `rampwise validate`.")
         st.code(text, language="toml")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from app.views.markdown import plain
 from pipelines.reports.presentation import progress_text
 from pipelines.reports.timeline import Timeline, timelines
 from pipelines.store.human_decisions import HumanDecision
@@ -25,7 +26,7 @@ def show_timelines(snapshot: Snapshot, *, metric: str | None = None, decided: Hu
         return
     st.subheader("Effect over time")
     if progress_text(snapshot):
-        st.caption(progress_text(snapshot))
+        st.caption(plain(progress_text(snapshot)))
     for position, (title, specification, caption) in enumerate(specifications):
         st.markdown(f"**{plain(title)}**")
         st.vega_lite_chart(specification, width="stretch", key=f"timeline_{snapshot.snapshot_id}_{metric}_{position}")
@@ -135,8 +136,3 @@ def _values(rows: list[dict[str, float | None]]) -> alt.InlineData:
     import altair as alt
 
     return alt.InlineData(values=rows)
-
-
-def plain(text: str) -> str:
-    """A text without meaning to Markdown."""
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]()#+-.!$<>|~:" else letter for letter in text)

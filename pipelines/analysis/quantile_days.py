@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.analysis.cells import from_entry
+from pipelines.analysis.changes import since_entry
 from pipelines.analysis.columns import MetricColumns
 from pipelines.analysis.exact_sums import Integers
 from pipelines.analysis.maturity import Maturity
@@ -57,34 +57,35 @@ class DailyQuantiles:
 
     @classmethod
     def of_units(
-        cls, metric: MetricColumns, over_days: OverDays | None, at_entry: FloatArray, when: Maturity, *, days: int
+        cls, metric: MetricColumns, over_days: OverDays | None, final: FloatArray, when: Maturity, *, days: int
     ) -> DailyQuantiles:
         """Of the units' values.
 
         Parameters
         ----------
         over_days
-            What units have at the end of their days; None where `at_entry` is final.
-        at_entry
-            What a unit without events has, or its final value, one of every unit.
+            What units have at the end of their days; None where they enter with their final value.
+        final
+            The final value of every unit.
         """
         inside = np.flatnonzero(when.entered >= 0)
-        value, unit, since = at_entry[inside], inside, when.entered[inside]
+        value, unit, since = final[inside], inside, when.entered[inside]
         until = np.full(unit.size, days)
         if over_days is not None:
-            (entering,), (later, day, (after,), _) = from_entry([over_days], [at_entry], when.entered)
+            (entering,), later = since_entry([over_days], [0.0], when.entered, ())
             # A later value ends the one before: the unit's later value before it, or what it entered with.
-            first = np.flatnonzero(np.concatenate([[True], later[1:] != later[:-1]])) if later.size else later
-            until[np.searchsorted(inside, later[first])] = day[first]
-            ends = np.append(day[1:], days)[: later.size]
+            who, day = later.unit, later.day
+            first = np.flatnonzero(np.concatenate([[True], who[1:] != who[:-1]])) if who.size else who
+            until[np.searchsorted(inside, who[first])] = day[first]
+            ends = np.append(day[1:], days)[: who.size]
             ends[first[1:] - 1] = days
-            value, unit = np.concatenate([entering[inside], after]), np.concatenate([unit, later])
+            value, unit = np.concatenate([entering[inside], later.after[0]]), np.concatenate([unit, who])
             since, until = np.concatenate([since, day]), np.concatenate([until, ends])
         return cls(metric=metric, entered=when.entered, days=days, value=value, unit=unit, since=since, until=until)
 
-    def moments(self, cell: Integers, cells: int) -> Moments:
-        """The quantile of every cell and day, shape ``(cells, days)``; `cell` is the number of each unit's cell."""
-        inside = np.flatnonzero(self.entered >= 0)
+    def moments(self, shape: tuple[int, ...], cell: Integers) -> Moments:
+        """The quantile of every cell and day, shape ``(*shape, days)``; `cell` is the place of each unit's cell."""
+        cells, inside = int(np.prod(shape)), np.flatnonzero(self.entered >= 0)
         entering = np.bincount(cell[inside] * self.days + self.entered[inside], minlength=cells * self.days)
         n = np.asarray(entering.reshape(cells, self.days).cumsum(axis=1), np.float64)
         where = cell[self.unit]
@@ -93,7 +94,7 @@ class DailyQuantiles:
         found = [self._quantile(order[edges[place] : edges[place + 1]]) for place in range(cells)]
         value, se = np.stack([each.value for each in found]), np.stack([each.se for each in found])
         status: StatusArray = np.stack([each.status for each in found])
-        return estimate_moments(value, se, n, status, (cells, self.days))
+        return estimate_moments(value, se, n, status, (*shape, self.days))
 
     def _quantile(self, rows: Integers) -> Quantile:
         p, value, since = self.metric.quantile, self.value[rows], self.since[rows]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import PipelineError, UsageError
+from pipelines.formatting import in_one_line
 
 if TYPE_CHECKING:
     from pipelines.ingest.summary import IngestSummary, Refusal
@@ -21,7 +22,7 @@ class NoSourceError(IngestError):
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
-        super().__init__(f"{pattern} matches no file. Check the path; nothing was loaded.")
+        super().__init__(f"{in_one_line(pattern)} matches no file. Check the path; nothing was loaded.")
 
 
 class SourceError(IngestError):
@@ -39,7 +40,7 @@ class SourceError(IngestError):
 
     def __init__(self, source: str, problem: str, advice: str) -> None:
         self.source, self.problem, self.advice = source, problem, advice
-        super().__init__(f"{source}: {problem} {advice} Nothing of it was loaded.")
+        super().__init__(f"{in_one_line(source)}: {problem} {advice} Nothing of it was loaded.")
 
 
 class EmptySourceError(SourceError):
@@ -75,8 +76,8 @@ class WaitsForDefinitionsError(IngestError):
     def __init__(self, source: str) -> None:
         self.source = source
         super().__init__(
-            f"{source}: it names experiments or variants that are not known, and some definitions are broken. It stays "
-            "where it is; mend what `rampwise validate` names."
+            f"{in_one_line(source)}: it names experiments or variants that are not known, and some definitions are "
+            "broken. It stays where it is; mend what `rampwise validate` names."
         )
 
 
@@ -149,7 +150,7 @@ class LoadError(IngestError):
     def __init__(self, source: str, problem: str) -> None:
         self.source, self.problem = source, problem
         super().__init__(
-            f"{source} could not be stored: {problem} Nothing of it was kept; files before it were. "
+            f"{in_one_line(source)} could not be stored: {problem} Nothing of it was kept; files before it were. "
             "Remove the cause and load the same files again: rows that are already there count as duplicates."
         )
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -30,6 +31,8 @@ from pipelines.ingest.summary import FileSummary
 
 HALF_WRITTEN = (".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".download", ".writing", ".lock", "~")
 REFUSED = "refused"
+LONGEST_NAME = 200
+"""Bytes of a refused file's name that are kept: a file system takes 255, and more comes before and behind it."""
 Attempt: TypeAlias = tuple[Path, int, str]
 SETTLE_SECONDS = 2.0
 """A file that was changed within so many seconds may still be growing."""
@@ -227,12 +230,13 @@ def put_aside(inbox: Path, each: Waiting, error: SourceError) -> Path:
     """Move a refused file to `inbox/refused/<kind>/`, with the reason in `<name>.reason.json` beside it."""
     folder = inbox / REFUSED / each.kind.table
     folder.mkdir(parents=True, exist_ok=True)
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    target, number = folder / f"{stamp}-{each.path.name}", 1
+    stamp, name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), _shortened(each.path.name)
+    target, number = folder / f"{stamp}-{name}", 1
     while target.exists():
-        target, number = folder / f"{stamp}-{number}-{each.path.name}", number + 1
+        target, number = folder / f"{stamp}-{number}-{name}", number + 1
     refusals = error.refusals if isinstance(error, TooManyRefusalsError) else ()
     reason = {
+        "file": each.path.name,
         "source": each.source,
         "problem": error.problem,
         "advice": error.advice,
@@ -246,3 +250,10 @@ def put_aside(inbox: Path, each: Waiting, error: SourceError) -> Path:
     each.path.rename(target)
     sync_folder(folder)
     return target
+
+
+def _shortened(name: str) -> str:
+    """A name that leaves room for more, with its ending; one file with a long name must not stop all others."""
+    suffix = "".join(Path(name).suffixes[-2:])[-20:]
+    kept = os.fsencode(name.removesuffix(suffix))[: LONGEST_NAME - len(os.fsencode(suffix))]
+    return name if len(os.fsencode(name)) <= LONGEST_NAME else kept.decode("utf-8", "ignore") + suffix

@@ -10,6 +10,7 @@ from html import escape
 from io import BytesIO
 from pathlib import Path
 
+from pipelines.formatting import for_page
 from pipelines.reports.intervals import HEIGHT as INTERVAL_HEIGHT
 from pipelines.reports.intervals import WIDTH as INTERVAL_WIDTH
 from pipelines.reports.intervals import axis_svg, interval_svg, shared_axis
@@ -141,7 +142,7 @@ def _placed(svg: str, x: int, y: int, *, height: int) -> str:
 def _text(x: int, y: int, text: str, *, size: int = 13, weight: int = 400, opacity: float = 1.0) -> str:
     short = text if len(text) <= _LETTERS else text[: _LETTERS - 1] + "…"
     style = f"fill:currentColor;font-size:{size}px;font-weight:{weight};opacity:{opacity:g}"
-    return f'<text x="{x}" y="{y}" style="{style}">{escape(short)}</text>'
+    return f'<text x="{x}" y="{y}" style="{style}">{escape(for_page(short))}</text>'
 
 
 def picture(svg: str, *, width: int, height: int) -> bytes:

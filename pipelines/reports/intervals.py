@@ -217,7 +217,7 @@ def _bar(axis: Axis, low: float, high: float, colour: str) -> str:
 
 
 def _svg(title: str, marks: list[str], height: int) -> str:
-    text = escape(title)
+    text = escape(formatting.for_page(title))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="rw-interval" role="img" aria-label="{text}" width="{WIDTH}" '
         f'height="{height}" viewBox="0 0 {WIDTH} {height}"><title>{text}</title>{"".join(marks)}</svg>'

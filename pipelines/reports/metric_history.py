@@ -123,7 +123,7 @@ def _svg(values: Sequence[float], title: str, width: int) -> Markup:
         'style="fill:var(--rw-neutral,#4b5568)"></circle>'
         for place, (x, y) in enumerate(points)
     )
-    text = escape(title)
+    text = escape(formatting.for_page(title))
     return Markup(  # noqa: S704 the title is escaped, everything else are numbers
         f'<svg class="history" role="img" aria-label="{text}" width="{width}" height="{HEIGHT}" '
         f'viewBox="0 0 {width} {HEIGHT}"><title>{text}</title>'

@@ -186,9 +186,16 @@ def _exact(value: float | None) -> str:
     return "" if value is None else repr(value)
 
 
+def shown_text(value: object) -> object:
+    """What a template writes, before it is escaped: a text without controls and turns of direction."""
+    return formatting.for_page(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 def _signed(text: str) -> Markup:
     """A text in which no line breaks between a sign, a currency and the number."""
-    kept = re.sub(r"[+−][^\s()]+", r'<span style="white-space:nowrap">\g<0></span>', str(escape(text)))
+    kept = re.sub(
+        r"[+−][^\s()]+", r'<span style="white-space:nowrap">\g<0></span>', str(escape(formatting.for_page(text)))
+    )
     return Markup(kept)  # noqa: S704 escaped above
 
 
@@ -201,6 +208,7 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=shown_text,
     )
     style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()

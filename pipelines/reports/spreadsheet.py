@@ -72,7 +72,7 @@ def cell_text(value: Cell) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     flat = "".join(" " if letter in "\t\r\n\v\f\u0085\u2028\u2029" else letter for letter in value)
-    shown = "".join(letter for letter in flat if letter >= " " and letter != "\x7f")
+    shown = "".join(letter for letter in flat if category(letter) != "Cc")
     first = next((letter for letter in shown if category(letter) not in UNSEEN), "")
     return f"'{shown}" if first in FORMULA_STARTS or value[:1] in FORMULA_STARTS else shown
 

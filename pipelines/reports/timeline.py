@@ -242,7 +242,7 @@ def timeline_svg(chart: Timeline) -> Markup:
     marks.append("</g>")
     marks += _noted(chart)
     meanwhile = "".join(f" Day {note.day:.1f}: {note.text}." for note in chart.notes)
-    title = escape(f"{chart.title}: cumulative effect by day. {chart.caption}{meanwhile}")
+    title = escape(formatting.for_page(f"{chart.title}: cumulative effect by day. {chart.caption}{meanwhile}"))
     body = "".join(marks)
     return Markup(  # noqa: S704 only numbers and escaped text
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{title}" viewBox="0 0 {WIDTH} {HEIGHT}">'
@@ -275,7 +275,7 @@ def _noted(chart: Timeline) -> list[str]:
             f'<line class="note" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" '
             f'style="stroke:currentColor;stroke-width:1;stroke-dasharray:3 3;opacity:.7"/>'
             f'<text x="{x + (-5 if side == "end" else 5):.1f}" y="{TOP + 11}" text-anchor="{side}" '
-            f'style="fill:currentColor;font-size:12px">{escape(note.text)}</text>'
+            f'style="fill:currentColor;font-size:12px">{escape(formatting.for_page(note.text))}</text>'
         )
     return marks
 
@@ -318,7 +318,7 @@ def _axes(chart: Timeline) -> list[str]:
     ]
     marks.append(
         f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 2}" text-anchor="end" style="fill:currentColor;font-size:12px">'
-        f"days since the start; effect in {escape(chart.unit)}</text>"
+        f"days since the start; effect in {escape(formatting.for_page(chart.unit))}</text>"
     )
     return marks
 

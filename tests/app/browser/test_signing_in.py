@@ -143,7 +143,7 @@ def test_an_editor_signs_in_sees_results_and_signs_out_again(page: Page, served:
     sign_in(page, served, "ana")
     expect(page.get_by_role("heading", level=1)).to_have_text("Experiments")
     expect(page.locator("body")).to_contain_text(TITLE)
-    expect(page.get_by_test_id("stSidebar")).to_contain_text("ana@example.org · editor")
+    expect(page.get_by_test_id("stSidebar")).to_contain_text("ana@\u2060example.org · editor")
     cookies = {cookie["name"]: cookie for cookie in page.context.cookies()}
     assert all(cookie["httpOnly"] for name, cookie in cookies.items() if name.startswith("_streamlit_user"))
     assert any(name.startswith("_streamlit_user") for name in cookies)
@@ -156,7 +156,7 @@ def test_an_editor_signs_in_sees_results_and_signs_out_again(page: Page, served:
 
 def test_a_group_gives_a_role(page: Page, served: Path) -> None:
     sign_in(page, served, "bo")
-    expect(page.get_by_test_id("stSidebar")).to_contain_text("bo@example.org · viewer")
+    expect(page.get_by_test_id("stSidebar")).to_contain_text("bo@\u2060example.org · viewer")
 
 
 @pytest.mark.parametrize(

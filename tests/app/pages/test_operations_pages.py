@@ -194,7 +194,7 @@ def test_reports_show_next_slots_in_their_time_zone_and_are_sent_now(
     assert "mail:pm@example.org" in text
     page = next(each for each in page.button if each.label == "Send it now").click().run()
     assert "is in the outbox" in page.warning[0].value
-    assert "rampwise.toml" in page.warning[0].value
+    assert r"rampwise\.toml" in page.warning[0].value
     assert list((root / "outbox").glob("weekly_*.html"))
     again = shown(open_page(root, "reports"))
     assert 'data-state="waiting"' in again
