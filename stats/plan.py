@@ -47,6 +47,8 @@ class Plan:
         Probability of the right decision if the minimum effect is there, in (alpha, 1).
     success, guardrails
         The metrics that decide and those that must not suffer; at least one of either.
+    exploratory
+        How many metrics are looked at for the unexpected; their comparisons share alpha.
     arms, control
         The variants with their shares, which add up to 1, and the name of the one the others are compared with.
     covariate
@@ -97,6 +99,7 @@ class Plan:
     power: float = 0.8
     success: tuple[SuccessMetric, ...] = ()
     guardrails: tuple[Guardrail, ...] = ()
+    exploratory: int = 0
     arms: tuple[Arm, ...] = EVEN_SPLIT
     control: str = "control"
     covariate: str | None = None
@@ -165,17 +168,22 @@ class Plan:
         )
 
     def level(self, role: str) -> float:
-        """Two-sided level of one comparison in the role ``"success"``, ``"guardrail"`` or ``"secondary"``."""
+        """Two-sided level of one comparison: ``"success"``, ``"guardrail"``, ``"secondary"`` or ``"exploratory"``.
+
+        Exploratory comparisons share alpha among themselves (Bonferroni); secondary ones have it whole.
+        """
         rates = self.error_rates
-        if role not in {"success", "guardrail", "secondary"}:
-            raise PlanError("role", role, "is none of success, guardrail, secondary")
+        if role not in {"success", "guardrail", "secondary", "exploratory"}:
+            raise PlanError("role", role, "is none of success, guardrail, secondary, exploratory")
+        if role == "exploratory":
+            return self.alpha / max(self.exploratory * len(self.treatments), 1)
         return rates.success_alpha if role == "success" else rates.guardrail_alpha
 
     def canonical(self) -> dict[str, Content]:
         """Everything that was decided, as plain values in a fixed order: what a hash of the plan is taken over.
 
         Defaults that depend on other fields are resolved, so that writing a default out changes nothing. Futility
-        appears only where it is planned.
+        and exploratory metrics appear only where they are planned.
         """
         content = {field.name: plain(getattr(self, field.name)) for field in fields(self)}
         content["design"] = self.resolved_design.value
@@ -183,6 +191,8 @@ class Plan:
         content["reserve"] = float(self.kept_back)
         if self.futility is None:
             del content["futility"], content["binding"]
+        if not self.exploratory:
+            del content["exploratory"]
         return content
 
 

@@ -77,7 +77,7 @@ def look_bounds(
     Parameters
     ----------
     role
-        ``"success"``, ``"guardrail"`` or ``"secondary"``: whose level is spent.
+        ``"success"``, ``"guardrail"``, ``"secondary"`` or ``"exploratory"``: whose level is spent.
     days
         When the looks were taken, days since the start, increasing.
     information

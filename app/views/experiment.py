@@ -126,7 +126,7 @@ def show_snapshot(workspace: Workspace, snapshot: Snapshot) -> None:
     if tables:
         st.subheader("Segments, units and choices")
         if role is not None and any(metric.segments for metric in snapshot.metrics if metric.role != role):
-            st.caption("Segments of guardrails and secondary metrics: click the metric in the scorecard.")
+            st.caption("Segments of the other metrics: click the metric in the scorecard.")
         panel("breakdowns.html", key="breakdowns", tables=tables)
     panel("units_and_health.html", key="units_and_health", s=snapshot)
     _show_restated(workspace, snapshot)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pipelines.analysis.columns import RATES
 from pipelines.analysis.pairs import Pair, outcome_column
+from pipelines.analysis.questions import Question
 from pipelines.analysis.sentences import first_look_reason, given_up_reason, verdict_reason
 from pipelines.analysis.sequential import Look, look_comparison, not_judged
 from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.metrics import Metric
 from pipelines.store.snapshot import ArmValue, Comparison, MetricResult
-from stats.decision import error_rates
 from stats.effect import infer
 from stats.moments import Moments
 from stats.proportion_effect import ProportionMethod
@@ -25,63 +25,6 @@ from stats.verdicts import Verdict, guardrail_verdict, success_verdict
 
 VALIDITY = "fixed"
 _NO_INTERVAL = (math.nan, math.nan)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What is asked of one metric in one experiment.
-
-    Attributes
-    ----------
-    role
-        ``"success"``, ``"guardrail"`` or ``"secondary"``.
-    margin
-        Tolerated relative harm of a guardrail, a proportion.
-    confidence
-        Coverage of its intervals.
-    minimum_effect, relative
-        Smallest effect worth acting on, and whether it is relative to control.
-    """
-
-    role: str
-    margin: float | None
-    confidence: float
-    minimum_effect: float
-    relative: bool = True
-
-
-def questions(experiment: Experiment) -> dict[str, Question]:
-    """The question per metric, in the order success, guardrails, secondary.
-
-    Success comparisons share alpha (Bonferroni over metrics and treatments); guardrails and secondary metrics are
-    not corrected: Schultzberg et al. (2024), arXiv:2402.11609.
-    """
-    plan = experiment.plan
-    rates = error_rates(
-        alpha=plan.alpha,
-        power=plan.power,
-        success_metrics=len(experiment.success),
-        guardrails=len(experiment.guardrails),
-        treatments=len(experiment.treatments),
-    )
-    asked: dict[str, Question] = {}
-
-    def ask(name: str, role: str, alpha: float, margin: float | None = None) -> None:
-        asked[name] = Question(
-            role=role,
-            margin=margin,
-            confidence=1.0 - alpha,
-            minimum_effect=plan.minimum_effect,
-            relative=plan.relative,
-        )
-
-    for name in experiment.success:
-        ask(name, "success", rates.success_alpha)
-    for guardrail in experiment.guardrails:
-        ask(guardrail.metric, "guardrail", rates.guardrail_alpha, guardrail.margin)
-    for name in experiment.secondary:
-        ask(name, "secondary", plan.alpha)
-    return asked
 
 
 def metric_result(

@@ -15,6 +15,7 @@ from stats.plan_parts import Design
 from stats.verdicts import Decision, Verdict
 
 _GOOD_GUARDRAIL = (Verdict.SAFE, Verdict.SLIGHTLY_WORSE_WITHIN_TOLERANCE)
+_DECIDING = ("success", "guardrail")
 
 MOST_REASONS = 4
 """Sentences that somebody reads; the others stand in the scorecard."""
@@ -160,7 +161,7 @@ def _for_and_against(metrics: Sequence[MetricResult], treatment: str | None) -> 
     found = [(metric.label, metric.role, _of(metric, treatment).verdict) for metric in metrics]
     better = [label for label, role, verdict in found if role == "success" and verdict == Verdict.BETTER]
     worse = [
-        label for label, role, verdict in found if role != "secondary" and verdict in (Verdict.WORSE, Verdict.HARMED)
+        label for label, role, verdict in found if role in _DECIDING and verdict in (Verdict.WORSE, Verdict.HARMED)
     ]
     unproven = [label for label, role, verdict in found if role == "guardrail" and verdict not in _GOOD_GUARDRAIL]
     return better, worse, unproven
@@ -197,7 +198,7 @@ def _reasons(
         for variant in experiment.treatments
         for metric in metrics
         for comparison in metric.comparisons
-        if comparison.treatment == variant.name and (metric.role != "secondary" or _took_back(comparison))
+        if comparison.treatment == variant.name and (metric.role in _DECIDING or _took_back(comparison))
     ]
     return _at_most([*found, *((None, warning) for warning in warnings)])
 

@@ -41,16 +41,17 @@ def experiment_mistakes(table: Mapping[str, Any]) -> Iterator[Mistake]:
 
 
 def metric_references(table: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
-    """Where an experiment names metrics: location and name, success first, then guardrails, then secondary."""
+    """Where an experiment names metrics: location and name, success first, then guardrails, secondary, exploratory."""
     for location, name in _entries(table, "success"):
         if isinstance(name, str):
             yield location, name
     for location, guardrail in _entries(table, "guardrails"):
         if isinstance(guardrail, Mapping) and isinstance(guardrail.get("metric"), str):
             yield (*location, "metric"), guardrail["metric"]
-    for location, name in _entries(table, "secondary"):
-        if isinstance(name, str):
-            yield location, name
+    for role in ("secondary", "exploratory"):
+        for location, name in _entries(table, role):
+            if isinstance(name, str):
+                yield location, name
 
 
 def report_mistakes(table: Mapping[str, Any]) -> Iterator[Mistake]:

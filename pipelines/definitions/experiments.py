@@ -115,7 +115,9 @@ class Experiment(Definition):
     guardrails: tuple[Guardrail, ...] = Field(default=(), strict=False)
     """Metrics that must be shown not to suffer."""
     secondary: tuple[Name, ...] = Field(default=(), strict=False)
-    """Metrics that inform, never decide."""
+    """Metrics that inform, never decide; each has the interval it would have alone."""
+    exploratory: tuple[Name, ...] = Field(default=(), strict=False)
+    """Metrics to look for the unexpected: they never decide, and share the false-positive rate among them."""
     plan: Plan
     """Error rates, minimum effect and design."""
     data: Literal["events", "moments"] = "events"
@@ -153,8 +155,9 @@ class Experiment(Definition):
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """All metrics, success first, then guardrails, then secondary."""
-        return (*self.success, *(guardrail.metric for guardrail in self.guardrails), *self.secondary)
+        """All metrics, success first, then guardrails, secondary, exploratory."""
+        guardrails = (guardrail.metric for guardrail in self.guardrails)
+        return (*self.success, *guardrails, *self.secondary, *self.exploratory)
 
     @property
     def treatments(self) -> tuple[Variant, ...]:

@@ -41,6 +41,7 @@ def experiment_plan(experiment: Experiment, metrics: Mapping[str, Metric], *, da
             Guardrail(name=guardrail.metric, margin=guardrail.margin, better=metrics[guardrail.metric].better)
             for guardrail in experiment.guardrails
         ),
+        exploratory=len(experiment.exploratory),
         arms=tuple(Arm(name=variant.name, share=variant.share) for variant in experiment.variants if variant.share > 0),
         control=experiment.control,
         design=Design(written.design),

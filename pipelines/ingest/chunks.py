@@ -242,9 +242,10 @@ def _day(moment: date) -> date:
 def with_event_codes(connection: DuckDBPyConnection, chunk: pa.Table) -> pa.Table:
     """The chunk with `event_code`; names that are new are added to the dictionary first."""
     encoded = chunk["event"].combine_chunks().dictionary_encode()
-    valid = encoded.filter(pc.is_null(chunk["reason"].combine_chunks())) if _refused(chunk) else encoded
-    names = encoded.dictionary.to_pylist()
-    used = [names[place] for place in pc.unique(valid.indices).to_pylist()]
+    names = used = encoded.dictionary.to_pylist()
+    if _refused(chunk):
+        valid = encoded.filter(pc.is_null(chunk["reason"].combine_chunks()))
+        used = [names[place] for place in pc.unique(valid.indices).to_pylist()]
     codes = dict(connection.execute(read_sql("known_event_names")).fetchall())
     for name in used:
         if name not in codes:

@@ -15,7 +15,7 @@ from duckdb import ColumnExpression, DuckDBPyConnection
 
 from pipelines.ingest.columns import Column
 from pipelines.ingest.errors import EmptySourceError, UnreadableSourceError
-from pipelines.ingest.lines import Line, is_gzip, lines_of, open_text, text_batches
+from pipelines.ingest.lines import Line, is_gzip, is_plain_file, lines_of, open_text, text_batches
 from pipelines.ingest.projection import Field, OpenSource
 
 DELIMITERS = (",", ";", "\t", "|")
@@ -87,7 +87,7 @@ def open_strictly(cursor: DuckDBPyConnection, path: Path, header: Header) -> Ope
         skiprows=header.blank_lines,
         compression="gzip" if is_gzip(path) else "none",
     )
-    return OpenSource(label=str(path), relation=relation, fields=_fields(header))
+    return OpenSource(label=str(path), relation=relation, fields=_fields(header), is_plain=is_plain_file(path))
 
 
 def open_line_by_line(cursor: DuckDBPyConnection, path: Path, header: Header) -> OpenSource:

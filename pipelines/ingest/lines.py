@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+import numpy as np
 import pyarrow as pa
 
 GZIP_MAGIC = b"\x1f\x8b"
 LONGEST_LINE = 4_000_000
 ROWS_PER_BATCH = 50_000
+BLOCK_BYTES = 1 << 18  # stays in the processor's cache
 ENDS = ("\n", "\r")
 BROKEN_TEXT = "the line is not valid UTF-8"
 TOO_LONG = f"the line is longer than {LONGEST_LINE:,} characters; only its first 1,000 are kept"
@@ -38,6 +40,17 @@ def is_gzip(path: Path) -> bool:
     """Whether a file is gzip, by its first bytes rather than its name."""
     with path.open("rb") as file:
         return file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+
+
+def is_plain_file(path: Path) -> bool:
+    """Whether a file holds nothing but printable ASCII and line feeds; stops soon after the first other byte."""
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(BLOCK_BYTES):
+            signs = np.frombuffer(block, np.uint8)
+            controls = np.count_nonzero(signs < ord(" ")) != np.count_nonzero(signs == ord("\n"))
+            if controls or not block.isascii() or b"\x7f" in block:
+                return False
+    return True
 
 
 @contextmanager

@@ -58,6 +58,8 @@ class OpenSource:
         Whether the relation has `line_reason` and `line_raw`.
     keeps_lines
         Whether `line_raw` holds every line, so that the row's text need not be made up from its columns.
+    is_plain
+        Whether its texts are known to hold nothing but printable ASCII and line feeds.
     """
 
     label: str
@@ -65,6 +67,7 @@ class OpenSource:
     fields: tuple[Field, ...]
     has_lines: bool = False
     keeps_lines: bool = False
+    is_plain: bool = False
 
 
 def nothing(kind: str) -> Expression:

@@ -75,6 +75,8 @@ def _reader(cursor: DuckDBPyConnection, source: Source, order: Order, *, strict:
         reading = order.reading
         if reading is None or order.mapping is None:
             opened = open_source(cursor, source, kind.columns, strict=strict)
+            if opened.is_plain:
+                cursor.execute(read_sql("plain_macros"))
         else:
             cursor.execute(read_sql("mapping_macros"))
             opened = open_source(cursor, source, roots(order.mapping), strict=strict, whole=True)

@@ -84,6 +84,11 @@ def _error_rates(snapshot: Snapshot) -> str:
             f"Secondary metrics have {formatting.short_percent(coverages['secondary'])} intervals without correction: "
             "they inform and never decide, and among many of them some look changed by chance."
         )
+    if coverages["exploratory"] is not None:
+        sentences.append(
+            f"Exploratory comparisons never decide and share a false-positive rate of {alpha} among them (Bonferroni): "
+            f"each of their intervals covers {formatting.short_percent(coverages['exploratory'])}."
+        )
     return " ".join(sentences)
 
 

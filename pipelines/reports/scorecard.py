@@ -115,7 +115,7 @@ def shown_at(snapshot: Snapshot) -> str:
 
 
 def scorecard(snapshot: Snapshot) -> tuple[ScorecardRow, ...]:
-    """One row per metric and treatment, in the snapshot's order: success, guardrails, secondary.
+    """One row per metric and treatment, in the snapshot's order: success, guardrails, secondary, exploratory.
 
     Before the planned end of a fixed design the values per arm are shown and the effects withheld: an early look at a
     fixed-horizon interval is how false positives are made. Where a health check blocks, the numbers stay

@@ -150,7 +150,12 @@ PHASES: Final[dict[str, Word]] = {
     "ended": _word("Ended", Tone.NEUTRAL, "■", "flag", "It has reached its planned end."),
 }
 
-ROLES: Final[dict[str, str]] = {"success": "Success", "guardrail": "Guardrail", "secondary": "Secondary"}
+ROLES: Final[dict[str, str]] = {
+    "success": "Success",
+    "guardrail": "Guardrail",
+    "secondary": "Secondary",
+    "exploratory": "Exploratory",
+}
 
 EXCLUSIONS: Final[dict[str, str]] = {
     "several_variants": "Seen in several variants",

@@ -33,6 +33,7 @@ from pipelines.store.looks import (
     PlanRecord,
     SeriesPoint,
 )
+from pipelines.store.sums import MomentsRecord
 
 SCHEMA_VERSION = 1
 _config = with_config(ConfigDict(extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="null"))
@@ -194,7 +195,7 @@ class MetricResult:
     description: str
     """One sentence."""
     role: str
-    """`success`, `guardrail` or `secondary`."""
+    """`success`, `guardrail`, `secondary` or `exploratory`."""
     kind: str
     """`proportion`, `mean`, `count` or `ratio`."""
     better: str
@@ -227,6 +228,8 @@ class MetricResult:
     """Distribution of the units' values; null for rates, ratios and quantiles of events."""
     baselines: tuple[BaselineEffects, ...] = ()
     """Effects against other baselines than control, where there are several treatments."""
+    moments: MomentsRecord | None = None
+    """What the effects are computed from; null before the first look, and in snapshots from before it was kept."""
 
 
 @_config
@@ -290,7 +293,7 @@ class Snapshot:
     decision: DecisionRecord
     """What to do."""
     metrics: tuple[MetricResult, ...]
-    """All metrics: success, guardrails, secondary."""
+    """All metrics: success, guardrails, secondary, exploratory."""
     definition_hashes: dict[str, str]
     """SHA-256 of the canonical definition of the experiment, the plan and each metric."""
     versions: dict[str, str]

@@ -48,6 +48,8 @@ def desk(demo: Path, tmp_path: Path, mailbox: tuple[Mailbox, int]) -> Path:
     """A copy of the demo that may be changed, whose reports are mailed."""
     root = tmp_path / "desk"
     shutil.copytree(demo, root)
+    for other in (root / "reports").glob("*.toml"):
+        other.unlink()
     (root / "reports" / "weekly.toml").write_text(REPORT, encoding="utf-8")
     return root
 

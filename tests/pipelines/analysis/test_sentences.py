@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.analysis.comparisons import Question, metric_result
+from pipelines.analysis.comparisons import metric_result
 from pipelines.analysis.decisions import _at_most
+from pipelines.analysis.questions import Question
 from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.metrics import MeanMetric, ProportionMetric
 from stats.moments import Moments

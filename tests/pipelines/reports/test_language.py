@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from app.commands.scorecards import scorecard_text
 from app.views.panel import render
-from pipelines.analysis.comparisons import Question, metric_result
+from pipelines.analysis.comparisons import metric_result
 from pipelines.analysis.decisions import decision_record, withheld_reason
+from pipelines.analysis.questions import Question
 from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.metrics import MeanMetric
 from pipelines.reports import presentation
