@@ -24,6 +24,7 @@ from pipelines.reports.drilldown import (
     estimand,
     zero_text,
 )
+from pipelines.reports.readable import readable
 from pipelines.store.human_decisions import HumanDecision
 from pipelines.store.snapshot import MetricResult, Snapshot
 
@@ -33,6 +34,7 @@ def show_metric(snapshot: Snapshot, name: str, *, decided: HumanDecision | None)
     if st.button("← Back to the experiment", key=f"back_{snapshot.experiment}"):
         st.query_params.pop("metric", None)
         st.rerun()
+    snapshot = readable(snapshot)
     metrics = {metric.metric: metric for metric in snapshot.metrics}
     if name not in metrics:
         near = get_close_matches(name, metrics, n=1)

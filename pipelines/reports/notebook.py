@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from pipelines.reports.readable import readable
 from pipelines.store.snapshot import Snapshot, to_json
 
 TITLE = """# The numbers of one snapshot, computed again
@@ -76,7 +77,7 @@ def snapshot_notebook(snapshot: Snapshot) -> str:
     OSError
         If the installed package lacks the file that the notebook shows.
     """
-    data = json.dumps(json.loads(to_json(snapshot)))
+    data = json.dumps(json.loads(to_json(readable(snapshot))))  # people read the cells before they run them
     load = f'import json\n\nsnapshot = json.loads(\n    {data!r}\n)\nprint("snapshot", repr(snapshot["snapshot_id"]))'
     functions = Path(__file__).with_name("recompute.py").read_text(encoding="utf-8")
     v4: Any = import_module("nbformat.v4")  # it has no types

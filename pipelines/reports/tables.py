@@ -62,10 +62,13 @@ def hidden_treatments(snapshot: Snapshot, metric: MetricResult) -> frozenset[str
     return frozenset(each.treatment for each in metric.comparisons if effects_withheld(snapshot, each))
 
 
+WITHHELD = "withheld"
+
+
 def effect_texts(snapshot: Snapshot, metric: MetricResult, effect: EffectNumbers, *, withheld: bool) -> tuple[str, str]:
     """Change and its interval: the lift, or the difference where there is none."""
     if withheld:
-        return "withheld", f"shown {shown_at(snapshot)}"
+        return WITHHELD, f"shown {shown_at(snapshot)}"
     if effect.lift is not None:
         places = formatting.shared_places((effect.lift, effect.lift_low, effect.lift_high), (0.0,), scale=100)
         low, high = (
