@@ -336,14 +336,14 @@ def _quadratic(terms: _Terms, quantile: FloatArray) -> tuple[FloatArray, FloatAr
 
 
 def _refine(end: FloatArray, which: int, critical: ContrastCritical, terms: _Terms, bounded: BoolArray) -> FloatArray:
-    """Move an end until its own contrast's quantile gives it back."""
+    """Move an end until its own contrast's quantile gives it back, to the last digits of the interval's width."""
     if not bounded.any():
         return end
     for _ in range(_ROUNDS):
         at = np.where(np.isfinite(end), end, 0.0)
         roots = _quadratic(terms, critical(at))
         moved = np.where(bounded & (roots[2] == FiellerKind.BOUNDED), roots[which], end)
-        settled = np.abs(moved - end) <= 4.0 * _EPSILON * np.abs(moved)
+        settled = np.abs(moved - end) <= 64.0 * _EPSILON * np.maximum(np.abs(moved), roots[1] - roots[0])
         end = moved
         if np.all(settled | ~bounded | np.isnan(moved)):
             break

@@ -11,6 +11,7 @@ import numpy as np
 from pipelines.analysis.experiment_moments import ExperimentMoments, MetricMoments
 from pipelines.analysis.health import SAMPLE_RATIO_LIMIT, sample_ratio_check
 from pipelines.analysis.pairs import Pair
+from pipelines.analysis.stored_moments import arm_moments, moments_record
 from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.metrics import Metric
 from pipelines.store.breakdowns import (
@@ -39,8 +40,9 @@ from stats.status import Status
 def with_breakdowns(
     experiment: Experiment, found: ExperimentMoments, metric: Metric, result: MetricResult, *, confidence: float
 ) -> MetricResult:
-    """The result with its segments, its choices, its caps, and the units whose window is open."""
+    """The result with its segments, choices and caps, what all of it is computed from, and the units still open."""
     moments = found.metrics[metric.name]
+    order = [arm.variant for arm in result.arms]
     maturity = None
     if moments.columns.matures_days is not None:
         maturity = MaturityRecord(
@@ -57,6 +59,7 @@ def with_breakdowns(
         choices=_choices(experiment, found, metric, confidence),
         distribution=_distribution(experiment, found, moments),
         baselines=_baselines(experiment, found, metric, confidence),
+        moments=moments_record(order, found.variants, moments),
     )
 
 
@@ -149,7 +152,8 @@ def _segments(
             )
             effects = effect_numbers(experiment, found.variants, metric, of_cells[:, place], moments, confidence)
             rest = found.rests[attribute] and place == len(values) - 1
-            cells.append(SegmentCell(value=value, rest=rest, arms=arms, effects=effects))
+            kept = arm_moments(order, found.variants, of_cells[:, place])
+            cells.append(SegmentCell(value=value, rest=rest, arms=arms, effects=effects, moments=kept))
         interactions = tuple(
             _interaction(metric, of_cells[places[0]], of_cells[row], moments, name)
             for name, row in zip(order[1:], places[1:], strict=True)

@@ -16,13 +16,13 @@ _LEAST_EXPONENT = -1074
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ExactValues:
-    """Values as whole numbers in two scales, ``high * high_scale + low * low_scale``, so that adding them is exact.
+class ExactSums:
+    """Sums of the first values as whole numbers in two scales, ``high * high_scale + low * low_scale``.
 
     Attributes
     ----------
     high, low
-        Whole numbers, shape ``(n,)``; `low` is None where `high` says it all.
+        Whole numbers, the sums of the first 0 to n values, shape ``(n + 1,)``; `low` is None where `high` says it all.
     high_scale, low_scale
         Powers of two.
 
@@ -39,45 +39,40 @@ class ExactValues:
     low_scale: float
 
     @classmethod
-    def of(cls, values: FloatArray, *, most: int) -> ExactValues:
-        """Split finite values, shape ``(n,)``, of which at most `most` are added up.
+    def of(cls, values: FloatArray, *, most: int) -> ExactSums:
+        """Add up finite values, shape ``(n,)``, of which at most `most` are asked for at once.
 
         Notes
         -----
         What lies more than ``2 * (61 - log2(most))`` bits below the largest value is rounded off.
         """
-        largest = float(np.max(np.abs(values), initial=0.0))
+        largest = max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
         if largest == 0.0:
-            return cls(high=np.zeros(values.size, np.int64), low=None, high_scale=1.0, low_scale=1.0)
+            return cls(high=np.zeros(values.size + 1, np.int64), low=None, high_scale=1.0, low_scale=1.0)
         bits = _INTEGER_BITS - max(most, 1).bit_length()
         exponent = max(math.frexp(largest)[1] - bits, _LEAST_EXPONENT)
         high = _scaled(values, -exponent)
         np.rint(high, out=high)
-        rest = values - _scaled(high, exponent)
-        if not rest.any():
-            return cls(high=high.astype(np.int64), low=None, high_scale=math.ldexp(1.0, exponent), low_scale=1.0)
-        lower = max(exponent - bits, _LEAST_EXPONENT)
-        low = np.rint(_scaled(rest, -lower))
-        return cls(
-            high=high.astype(np.int64),
-            low=low.astype(np.int64),
-            high_scale=math.ldexp(1.0, exponent),
-            low_scale=math.ldexp(1.0, lower),
-        )
+        rest = _scaled(high, exponent)
+        np.subtract(values, rest, out=rest)
+        low, lower = None, 0
+        if rest.any():
+            lower = max(exponent - bits, _LEAST_EXPONENT)
+            scaled = _scaled(rest, -lower)
+            low = _running(np.rint(scaled, out=scaled))
+        return cls(high=_running(high), low=low, high_scale=math.ldexp(1.0, exponent), low_scale=math.ldexp(1.0, lower))
 
-    def between(self, counts: npt.NDArray[np.bool_] | None, first: Integers, last: Integers) -> FloatArray:
-        """Sums over stretches of rows.
+    def between(self, first: Integers, last: Integers) -> FloatArray:
+        """Sums over stretches of values.
 
         Parameters
         ----------
-        counts
-            Which rows count; None for all.
         first, last
-            First row of each stretch and the row after its last, shape ``(m,)``.
+            First value of each stretch and the one after its last, shape ``(m,)``.
         """
-        total = _between(self.high, counts, first, last) * self.high_scale
+        total = (self.high[last] - self.high[first]) * self.high_scale
         if self.low is not None:
-            total += _between(self.low, counts, first, last) * self.low_scale
+            total += (self.low[last] - self.low[first]) * self.low_scale
         return np.asarray(total, np.float64)
 
 
@@ -88,18 +83,8 @@ def _scaled(values: FloatArray, exponent: int) -> FloatArray:
     return np.asarray(np.ldexp(values, exponent), np.float64)
 
 
-def _between(
-    numbers: Integers, counts: npt.NDArray[np.bool_] | None, first: Integers, last: Integers
-) -> npt.NDArray[np.int64]:
+def _running(numbers: FloatArray) -> Integers:
+    """Sums of the first whole numbers; they may wrap around."""
     running = np.zeros(numbers.size + 1, np.int64)
-    np.cumsum(numbers if counts is None else numbers * counts, out=running[1:])
-    return np.asarray(running[last] - running[first])
-
-
-def counted_between(counts: npt.NDArray[np.bool_] | None, first: Integers, last: Integers) -> FloatArray:
-    """Rows that count, over stretches of rows."""
-    if counts is None:
-        return np.asarray(last - first, np.float64)
-    running = np.zeros(counts.size + 1, np.int64)
-    np.cumsum(counts, out=running[1:])
-    return np.asarray(running[last] - running[first], np.float64)
+    running[1:] = numbers
+    return np.cumsum(running, out=running)

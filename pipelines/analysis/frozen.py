@@ -145,6 +145,11 @@ def _deviations(
     )
 
 
+def plan_hash(plan: Plan) -> str:
+    """Which plan: 16 hexadecimal digits, the same for the same decisions."""
+    return hashlib.sha256(_canonical_json(plan.canonical()).encode()).hexdigest()[:16]
+
+
 def plan_record(plan: Plan) -> PlanRecord:
     """The plan as a snapshot keeps it."""
     record = PlanRecord(
@@ -154,6 +159,7 @@ def plan_record(plan: Plan) -> PlanRecord:
         design=plan.resolved_design.value,
         relative=plan.relative,
         units=plan.units,
+        decided=plan.canonical(),
     )
     if plan.resolved_design is not Design.GROUP_SEQUENTIAL:
         return record
@@ -205,5 +211,8 @@ def _said(table: dict[str, JsonValue]) -> dict[str, JsonValue]:
 
 
 def _hash(content: Mapping[str, JsonValue]) -> str:
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(_canonical_json(content).encode()).hexdigest()
+
+
+def _canonical_json(content: Mapping[str, object]) -> str:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -54,7 +54,7 @@ def _latest(unit: Integers, offset: Integers, there: Integers, when: Integers) -
     span = max(int(offset.max()), int(when.max())) - least + 1
     if (int(max(unit.max(), there.max())) + 1) * span < 2**63:
         # Unit and moment in one whole number: sorting and searching are several times faster than by two keys.
-        keys = np.sort(unit * span + (offset - least))
+        keys = np.sort(unit * span + (offset - least), kind="stable")  # in order but where events were left out
         place = np.searchsorted(keys, there * span + (when - least), side="right") - 1
         unit, offset = keys // span, keys % span + least
     else:

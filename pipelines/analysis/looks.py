@@ -26,6 +26,7 @@ from pipelines.analysis.questions import questions
 from pipelines.analysis.reading import read_moments
 from pipelines.analysis.sequential import Look, this_look
 from pipelines.analysis.series import with_series
+from pipelines.analysis.stored_moments import moments_record
 from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.loader import Definitions, definition_hash
 from pipelines.definitions.metrics import Metric
@@ -218,6 +219,9 @@ def _results(
         result = with_series(look, found, metric, with_earlier_findings(look, result))
         if look.taken or not look.sequential:  # between looks other numbers would be a look the plan does not have
             result = with_breakdowns(experiment, found, metric, result, confidence=asked[metric.name].confidence)
+        elif not any(each.looks for each in result.comparisons):  # no look: the numbers are those of now
+            order = [arm.variant for arm in result.arms]
+            result = replace(result, moments=moments_record(order, found.variants, found.metrics[metric.name]))
         results.append(result)
     return tuple(results)
 

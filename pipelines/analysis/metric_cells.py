@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipelines.analysis.assignments import Assignments
-from pipelines.analysis.cells import Stretches, cell_sums, daily_moments
+from pipelines.analysis.cells import CellSums, Stretches, cell_sums
+from pipelines.analysis.changes import Changes, since_entry
 from pipelines.analysis.column_values import ColumnValues
 from pipelines.analysis.columns import Column, MetricColumns
 from pipelines.analysis.exact_sums import Integers
@@ -45,7 +46,7 @@ class Cells:
     attributes: Mapping[str, FloatArray]
     segment_days: bool = False
     _kept: dict[str, Integers] = field(default_factory=dict)
-    _ordered: list[tuple[Booleans, Stretches]] = field(default_factory=list)
+    _ordered: list[tuple[Maturity, Stretches]] = field(default_factory=list)
 
     @property
     def variants(self) -> int:
@@ -72,13 +73,14 @@ class Cells:
         axis = 1 + list(self.segments).index(attribute)
         return np.asarray(parts[0] * sizes[axis] + parts[axis], np.int64)
 
-    def stretches(self, counted: Booleans) -> Stretches:
-        """Units that count, in the order of their cells; kept for the other metrics in which the same units count."""
+    def stretches(self, when: Maturity) -> Stretches:
+        """Units that count, in the order of cell and day of entry; kept for the other metrics of the same units."""
         for known, stretches in self._ordered:
-            if known is counted or np.array_equal(known, counted):
+            if known is when or (known.at_once == when.at_once and np.array_equal(known.entered, when.entered)):
                 return stretches
-        found = Stretches.of(self.joint[0], counted)
-        self._ordered.append((counted, found))
+        days = max(self.period.days.size, 1)
+        found = Stretches.of(self.joint[0], when.counted, when.entered, days=days)
+        self._ordered.append((when, found))
         return found
 
     def entered(self) -> FloatArray:
@@ -104,23 +106,25 @@ def metric_moments(
         if isinstance(column, Column) and column.aggregate == "sum"
     }
     shared = {"columns": metric, "caps": ends, "missing": missing, "immature": when.immature}
+    stretches = cells.stretches(when)
     if metric.quantile is not None:
         found = quantile_moments(metric, values.rows, cells.assignments, cells.segments, when, outcomes)
-        spread = _distribution(outcomes[0], cells, when) if metric.of == "units" else None
+        spread = _distribution(outcomes[0][stretches.order], stretches, cells) if metric.of == "units" else None
         return MetricMoments(**shared, matures_at=when.matures_at, distribution=spread, **found)  # type: ignore[arg-type]
     covariates, places, names = _covariates(metric, values, cells, when)
-    capped = [_capped(outcome, each) for outcome, each in zip(outcomes, ends, strict=True)]
-    stretches = cells.stretches(when.counted)
     rate = metric.rate and not covariates
-    sums = cell_sums([*capped, *covariates], stretches, rate=rate)
-    total = sums.moments(cells.places(None), (cells.variants,))
+    before = [column[stretches.order] for column in covariates]
+    plain = [column[stretches.order] for column in outcomes]
+    mine = [_capped(column, each) for column, each in zip(plain, ends, strict=True)]
+    sums = cell_sums([*mine, *before], stretches, rate=rate)
     raw = None
     if any(each is not None for each in ends):
-        raw = cell_sums([*outcomes, *covariates], stretches, rate=False).moments(cells.places(None), (cells.variants,))
-    daily, segment_daily = _daily(metric, values, cells, when, capped, covariates, ends, sums.origin, rate=rate)
+        raw = cell_sums([*plain, *before], stretches, rate=False).moments(cells.places(None), (cells.variants,))
+    capped = [_capped(outcome, each) for outcome, each in zip(outcomes, ends, strict=True)]
+    daily, segment_daily = _daily(metric, values, cells, when, covariates, before, ends, sums)
     return MetricMoments(
         **shared,  # type: ignore[arg-type]  # as above
-        total=total,
+        total=sums.moments(cells.places(None), (cells.variants,)),
         raw=raw,
         by_segment={
             name: sums.moments(cells.places(name), (cells.variants, len(each.values)))
@@ -131,24 +135,23 @@ def metric_moments(
         segment_daily=segment_daily,
         covariates=places,
         covariate_names=names,
-        distribution=None if metric.rate or len(capped) > 1 else _distribution(capped[0], cells, when),
+        distribution=None if metric.rate or len(mine) > 1 else _distribution(mine[0], stretches, cells),
         matures_at=when.matures_at,
     )
 
 
-def _distribution(values: FloatArray, cells: Cells, when: Maturity) -> tuple[FloatArray, FloatArray]:
-    """Bins of the values of the units that count, and how many of each variant lie in each."""
-    units = np.flatnonzero(when.counted)
-    variant = np.minimum(cells.assignments.variant[units], cells.variants - 1)
-    mine = values[units]
-    other = mine != 0  # most units of most metrics have nothing: they are counted, not searched
-    bins = readable_bins(mine[other])
-    if not other.all():
+def _distribution(values: FloatArray, stretches: Stretches, cells: Cells) -> tuple[FloatArray, FloatArray]:
+    """Bins of the values of the units that count, in the order of `stretches`, and how many of each variant lie in."""
+    pieces = stretches.pieces(cells.places(None), cells.variants)
+    # Most units of most metrics have nothing: they are counted, not searched.
+    others = [piece[piece != 0] for piece in (values[each] for each in pieces)]
+    zeros = np.array([each.stop - each.start - other.size for each, other in zip(pieces, others, strict=True)])
+    bins = readable_bins(np.concatenate(others))
+    if zeros.any():
         bins = with_zero(bins)
-    counts = np.stack([counts_in_bins(mine[other & (variant == place)], bins) for place in range(cells.variants)])
-    if not other.all():
-        at = int(np.flatnonzero((bins == 0).all(axis=1))[0])
-        counts[:, at] = np.bincount(variant[~other], minlength=cells.variants)
+    counts = np.stack([counts_in_bins(other, bins) for other in others])
+    if zeros.any():
+        counts[:, int(np.flatnonzero((bins == 0).all(axis=1))[0])] = zeros
     return bins, counts
 
 
@@ -158,7 +161,8 @@ def _by_policy(columns: Sequence[FloatArray], cells: Cells, when: Maturity, *, r
     for policy, each in cells.assignments.others.items():
         variant = np.minimum(each.variant, cells.variants - 1).astype(np.int64)
         stretches = Stretches.of(variant, each.analysed & when.final)
-        found[policy] = cell_sums(columns, stretches, rate=rate).moments(np.arange(cells.variants), (cells.variants,))
+        mine = [column[stretches.order] for column in columns]
+        found[policy] = cell_sums(mine, stretches, rate=rate).moments(np.arange(cells.variants), (cells.variants,))
     return found
 
 
@@ -167,57 +171,56 @@ def _daily(
     values: ColumnValues,
     cells: Cells,
     when: Maturity,
-    outcomes: Sequence[FloatArray],
     covariates: Sequence[FloatArray],
+    before: Sequence[FloatArray],
     ends: Sequence[Ends | None],
-    origin: FloatArray,
-    *,
-    rate: bool,
+    sums: CellSums,
 ) -> tuple[Moments | None, dict[str, Moments]]:
+    """The series of the metric, and by segment where it is asked for.
+
+    Parameters
+    ----------
+    covariates, before
+        Of every unit, and of those that count in the order of their cells.
+    sums
+        Of the units' final numbers.
+    """
     days = cells.period.days.size
     if not days:
         return None, {}
-    over_days: list[OverDays] = []
+    entering, changes = sums, None
     if not when.at_once:
-        for column, each in zip(metric.outcome, ends, strict=True):
-            found = values.over_days(column)
-            over_days.append(OverDays(unit=found.unit, day=found.day, value=_capped(found.value, each)))
-    units = cells.assignments.units
-    start = outcomes if when.at_once else [_capped(np.zeros(units), each) for each in ends]
+        entering, changes = _since_entry(metric, values, cells, when, covariates, before, ends, sums)
     variant = np.minimum(cells.assignments.variant, cells.variants - 1).astype(np.int64)
-
-    def over(cell: Integers, count: int) -> Moments:
-        return daily_moments(
-            over_days,
-            covariates,
-            when.entered,
-            cell,
-            cells=count,
-            days=days,
-            origin=origin,
-            rate=rate,
-            at_entry=start,
-        )
-
-    total = over(variant, cells.variants)
+    total = entering.daily(cells.places(None), (cells.variants,), days, changes, variant)
     by_segment = {}
     for name, part in cells.segments.items() if cells.segment_days else ():
         size = len(part.values)
-        series = over(variant * size + part.code, cells.variants * size)
-        by_segment[name] = reshaped(series, (cells.variants, size, days))
+        shape = (cells.variants, size)
+        by_segment[name] = entering.daily(cells.places(name), shape, days, changes, variant * size + part.code)
     return total, by_segment
 
 
-def reshaped(moments: Moments, shape: tuple[int, ...]) -> Moments:
-    """The same cells in an array of another shape."""
-    k = moments.columns
-    return Moments(
-        n=moments.n.reshape(shape),
-        mean=moments.mean.reshape(*shape, k),
-        cross=moments.cross.reshape(*shape, k, k),
-        status=moments.status.reshape(shape),
-        residue=moments.residue.reshape(*shape, k),
-    )
+def _since_entry(
+    metric: MetricColumns,
+    values: ColumnValues,
+    cells: Cells,
+    when: Maturity,
+    covariates: Sequence[FloatArray],
+    before: Sequence[FloatArray],
+    ends: Sequence[Ends | None],
+    sums: CellSums,
+) -> tuple[CellSums, Changes]:
+    """Sums of what units have on the day on which they enter, and what changes after it."""
+    over_days = []
+    for column, each in zip(metric.outcome, ends, strict=True):
+        found = values.over_days(column)
+        over_days.append(OverDays(unit=found.unit, day=found.day, value=_capped(found.value, each)))
+    start = [float(_capped(np.zeros(1), each)[0]) for each in ends]
+    entered, changes = since_entry(over_days, start, when.entered, covariates)
+    stretches = cells.stretches(when)
+    columns = [*(each[stretches.order] for each in entered), *before]
+    return cell_sums(columns, stretches, rate=sums.rate, origin=sums.origin), changes
 
 
 def _covariates(

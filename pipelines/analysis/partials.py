@@ -180,7 +180,6 @@ def partial_of(rows: SourceRows, needs: Needs) -> Partial:
     silent = {}
     if np.isnan(rows.value).any():
         silent = {column: without_value(rows, column) for column in columns if column.aggregate == "sum"}
-    since = np.where(rows.offset >= 0, rows.at, NEVER_YET)
     return Partial(
         owner=rows.owner,
         first=first_rows(unit),
@@ -189,7 +188,7 @@ def partial_of(rows: SourceRows, needs: Needs) -> Partial:
         final={c: totals(rows, c) for c in needs.only_final() if isinstance(c, Column)},
         over={c: totals_over_days(rows, c) for c in needs.over if isinstance(c, Column)},
         events=rows.last - rows.first,
-        latest=np.maximum.reduceat(since, rows.first) if rows.first.size else np.zeros(0, np.int64),
+        latest=np.where(rows.offset[rows.last - 1] >= 0, rows.at[rows.last - 1], NEVER_YET),
         silent={column: each for column, each in silent.items() if each.any()},
     )
 

@@ -14,7 +14,7 @@ from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.loader import Definitions, definition_hash
 from pipelines.definitions.metrics import Metric
 from pipelines.engine.warehouse import Warehouse
-from pipelines.store.snapshot import Snapshot
+from pipelines.store.snapshot import MetricResult, Snapshot
 
 _METRIC: TypeAdapter[Metric] = TypeAdapter(Metric)
 
@@ -66,8 +66,26 @@ def rebuilt(
 
 
 def same_numbers(first: Snapshot, second: Snapshot) -> bool:
-    """Whether two looks show the same units, numbers and decision."""
-    return all(
-        getattr(first, name) == getattr(second, name)
-        for name in ("exposed", "arms", "exclusions", "health", "metrics", "decision", "frozen_plan", "sensitivity")
+    """Whether two looks show the same units, numbers and decision.
+
+    What only serves to compute the numbers again is no part of it: looks that were stored before it was kept lack it.
+    """
+    names = ("exposed", "arms", "exclusions", "health", "decision", "frozen_plan", "sensitivity")
+    metrics = tuple(tuple(map(_shown, each.metrics)) for each in (first, second))
+    return metrics[0] == metrics[1] and all(getattr(first, name) == getattr(second, name) for name in names)
+
+
+def _shown(result: MetricResult) -> MetricResult:
+    """A metric's result without what its numbers can be computed from."""
+    return replace(
+        result,
+        moments=None,
+        segments=tuple(
+            replace(segment, cells=tuple(replace(cell, moments=()) for cell in segment.cells))
+            for segment in result.segments
+        ),
+        comparisons=tuple(
+            replace(each, looks=tuple(replace(look, method=None, plan=None) for look in each.looks))
+            for each in result.comparisons
+        ),
     )

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from pipelines.analysis.frozen import DAY, PlanInForce
+from pipelines.analysis.frozen import DAY, PlanInForce, plan_hash
 from pipelines.store.looks import LookRecord
 from pipelines.store.snapshot import Comparison, MetricResult, Snapshot
 from stats.effect import Effect
@@ -297,4 +297,6 @@ def _record(
         lift_high=numbers.lift_high,
         validity=numbers.validity,
         verdict=None,
+        method=numbers.method,
+        plan=plan_hash(look.force.plan),
     )

@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.analysis.columns import Column, UnitColumn
-from pipelines.analysis.exact_sums import ExactValues, Integers, counted_between
-from pipelines.analysis.funnels import NEVER
+from pipelines.analysis.exact_sums import ExactSums, Integers
 from pipelines.analysis.source_rows import MICROS_PER_DAY, SourceRows
 from stats.status import FloatArray
 
 Booleans = npt.NDArray[np.bool_]
+_PAIRS_PER_ROW = 8
 
 
 def micros_of(days: float) -> int:
@@ -33,7 +33,7 @@ def counted(rows: SourceRows, column: Column) -> Booleans:
 
 def totals(rows: SourceRows, column: Column) -> FloatArray:
     """A column's number of every unit that has rows, in the order of `rows.owner`; what a cap does comes later."""
-    return _over(rows, column, rows.first, rows.last)
+    return _over(rows, column, *_window(rows, column))
 
 
 def totals_over_days(rows: SourceRows, column: Column) -> FloatArray:
@@ -41,7 +41,9 @@ def totals_over_days(rows: SourceRows, column: Column) -> FloatArray:
     starts, ends, owner, _, _ = _day_groups(rows)
     if column.aggregate == "max":
         return _running_maximum(rows, column, starts, owner)
-    return _over(rows, column, rows.first[owner], ends)
+    first, last = _window(rows, column)
+    last = np.minimum(ends, last[owner])
+    return _over(rows, column, np.minimum(first[owner], last), last)
 
 
 def unit_days(rows: SourceRows) -> tuple[Integers, Integers]:
@@ -52,8 +54,9 @@ def unit_days(rows: SourceRows) -> tuple[Integers, Integers]:
 
 def without_value(rows: SourceRows, column: Column) -> Integers:
     """Events that count and have no value, of every unit that has rows."""
-    silent = np.isnan(rows.value) & counted(rows, column)
-    return counted_between(silent, rows.first, rows.last).astype(np.int64)
+    silent = np.concatenate([[0], np.cumsum(np.isnan(rows.value))])
+    first, last = _window(rows, column)
+    return np.asarray(silent[last] - silent[first], np.int64)
 
 
 def nothing(column: UnitColumn) -> float:
@@ -63,31 +66,49 @@ def nothing(column: UnitColumn) -> float:
     return 0.0
 
 
+def _window(rows: SourceRows, column: Column) -> tuple[Integers, Integers]:
+    """The rows of each unit that count towards a column, which follow each other: the first, and the one after."""
+    first = _first_from(rows, column.opens_days)
+    return first, rows.last if column.closes_days is None else _first_from(rows, column.closes_days)
+
+
+def _first_from(rows: SourceRows, days: float) -> Integers:
+    """Each unit's first row at or after a moment since its first exposure; the row after its last without any."""
+    key = f"from {days}"
+    if key not in rows.kept:
+        earlier = np.zeros(rows.unit.size + 1, np.int64)
+        np.cumsum(rows.offset < micros_of(days), out=earlier[1:])
+        rows.kept[key] = rows.first + (earlier[rows.last] - earlier[rows.first])
+    found: Integers = rows.kept[key]
+    return found
+
+
 def _over(rows: SourceRows, column: Column, first: Integers, last: Integers) -> FloatArray:
-    """A column's number over stretches of rows, each of one unit."""
-    inside = counted(rows, column)
+    """A column's number over stretches of rows, each of one unit and all of them counted."""
     if column.aggregate == "sum":
-        return _exact(rows).between(inside, first, last)
+        return _exact(rows).between(first, last)
     if column.aggregate == "count":
-        return counted_between(inside, first, last)
+        return np.asarray(last - first, np.float64)
     if column.aggregate == "any":
-        return np.minimum(counted_between(inside, first, last), 1.0)
+        return np.asarray(last > first, np.float64)
     if column.aggregate == "distinct":
-        return counted_between(_new_items(rows, inside), first, last)
+        new = _new_items(rows, column)
+        return np.asarray(new[last] - new[first], np.float64)
     if not first.size:
         return np.zeros(0)
     if column.aggregate == "first":
-        earliest = np.minimum.reduceat(np.where(inside, rows.offset, NEVER), first)
+        earliest = rows.offset[np.minimum(first, rows.offset.size - 1)]
         days = (earliest - micros_of(column.opens_days)) / MICROS_PER_DAY
-        return np.where(earliest == NEVER, nothing(column), days)
-    largest = np.maximum.reduceat(np.where(inside & ~np.isnan(rows.value), rows.value, -np.inf), first)
-    return np.where(np.isneginf(largest), 0.0, largest)
+        return np.where(last > first, days, nothing(column))
+    values = np.append(np.where(np.isnan(rows.value), -np.inf, rows.value), -np.inf)
+    largest = np.maximum.reduceat(values, np.stack([first, last], axis=1).ravel())[::2]
+    return np.where((last > first) & ~np.isneginf(largest), largest, 0.0)
 
 
-def _exact(rows: SourceRows) -> ExactValues:
+def _exact(rows: SourceRows) -> ExactSums:
     if "exact" not in rows.kept:
-        rows.kept["exact"] = ExactValues.of(np.where(np.isnan(rows.value), 0.0, rows.value), most=rows.most)
-    found: ExactValues = rows.kept["exact"]
+        rows.kept["exact"] = ExactSums.of(np.nan_to_num(rows.value, posinf=np.inf, neginf=-np.inf), most=rows.most)
+    found: ExactSums = rows.kept["exact"]
     return found
 
 
@@ -108,19 +129,44 @@ def _day_groups(rows: SourceRows) -> tuple[Integers, Integers, Integers, Integer
     return found
 
 
-def _new_items(rows: SourceRows, inside: Booleans) -> Booleans:
-    """Events that count and whose value the unit did not have before; of one day, any one of them."""
-    if rows.item is None:
-        # Values are told apart as they are: equal doubles have equal bits, but for the two zeros.
-        items, there = (rows.value + 0.0).view(np.int64), ~np.isnan(rows.value)
-    else:
-        items, there = rows.item, rows.item != -1
-    chosen = np.flatnonzero(inside & there)
-    order = chosen[np.lexsort((rows.day[chosen], items[chosen], rows.unit[chosen]))]
-    new = np.zeros(rows.unit.size, np.bool_)
-    if order.size:
-        unit, item = rows.unit[order], items[order]
-        new[order[np.concatenate([[True], (unit[1:] != unit[:-1]) | (item[1:] != item[:-1])])]] = True
+def _new_items(rows: SourceRows, column: Column) -> Integers:
+    """Before each row, and after the last, how many rows count since the window opens and say what no earlier one did.
+
+    In the order of moments the first of several rows with the same value is in every window that any of them is in.
+    """
+    key = f"new since {column.opens_days}"
+    if key not in rows.kept:
+        if rows.item is None:
+            # Values are told apart as they are: equal doubles have equal bits, but for the two zeros.
+            items, there = (rows.value + 0.0).view(np.int64), ~np.isnan(rows.value)
+        else:
+            items, there = rows.item, rows.item != -1
+        chosen = np.flatnonzero((rows.offset >= micros_of(column.opens_days)) & there)
+        new = np.zeros(rows.unit.size, np.bool_)
+        new[chosen] = _first_of_unit(rows.unit[chosen], items[chosen])
+        rows.kept[key] = np.concatenate([[0], np.cumsum(new)])
+    found: Integers = rows.kept[key]
+    return found
+
+
+def _first_of_unit(unit: Integers, items: Integers) -> Booleans:
+    """Which rows, ordered by unit, have an item that no earlier row of their unit has."""
+    new = np.ones(unit.size, np.bool_)
+    if not unit.size:
+        return new
+    begins = np.flatnonzero(np.concatenate([[True], unit[1:] != unit[:-1]]))
+    rows_before = np.arange(unit.size) - np.repeat(begins, np.diff(np.append(begins, unit.size)))
+    if int(rows_before.sum()) > _PAIRS_PER_ROW * unit.size:
+        order = np.lexsort((items, unit))
+        one, other = order[1:], order[:-1]
+        new[one[(unit[one] == unit[other]) & (items[one] == items[other])]] = False
+        return new
+    # Most units have few rows: comparing each with every earlier one takes a fifth of the time of sorting them.
+    later, lag = np.flatnonzero(rows_before), 1
+    while later.size:
+        new[later[items[later] == items[later - lag]]] = False
+        lag += 1
+        later = later[rows_before[later] >= lag]
     return new
 
 

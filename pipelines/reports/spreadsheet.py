@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 from unicodedata import category
 
-from pipelines.reports.readable import readable
+from pipelines.reports.unrevealed import without_withheld
 from pipelines.store.snapshot import Comparison, MetricResult, Snapshot
 
 Cell: TypeAlias = str | int | float | bool | datetime | None
@@ -111,7 +111,7 @@ def snapshot_rows(snapshot: Snapshot) -> list[tuple[Cell, ...]]:
 
     People open these files, and must not read an effect too early.
     """
-    snapshot = readable(snapshot)
+    snapshot = without_withheld(snapshot)
     return [
         _comparison_row(snapshot, metric, comparison)
         for metric in snapshot.metrics

@@ -10,6 +10,8 @@ from datetime import datetime
 
 from pydantic import ConfigDict, with_config
 
+from pipelines.store.sums import ArmMoments
+
 _config = with_config(ConfigDict(extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="null"))
 
 
@@ -66,6 +68,9 @@ class SegmentCell:
     """Values per variant, control first."""
     effects: tuple[EffectNumbers, ...]
     """One per treatment. Intervals are those of the role, not corrected for the number of segments: they inform."""
+    moments: tuple[ArmMoments, ...] = ()
+    """What the effects are computed from, per variant, in the columns of the metric's `moments`; empty in snapshots
+    from before they were kept."""
 
 
 @_config

@@ -56,6 +56,10 @@ class LookRecord:
     """z value within which this look gives the metric up; null where it never does."""
     given_up: bool = False
     """Whether the plan gives the metric up here: the effect planned for will hardly be found."""
+    method: str | None = None
+    """Where the interval comes from, as a comparison's `method`; null in looks from before this was kept."""
+    plan: str | None = None
+    """`plan_hash` of the plan it was judged by; null in looks from before this was kept."""
 
 
 @_config
@@ -170,3 +174,6 @@ class PlanRecord:
     """Whether giving up is binding."""
     units: float | None = None
     """Units over all variants planned for the end."""
+    decided: dict[str, Any] | None = None
+    """Everything that was decided, in plain values, as `stats.plan.Plan.canonical` has it; null in snapshots from
+    before it was kept."""

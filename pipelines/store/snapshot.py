@@ -33,6 +33,7 @@ from pipelines.store.looks import (
     PlanRecord,
     SeriesPoint,
 )
+from pipelines.store.sums import MomentsRecord
 
 SCHEMA_VERSION = 1
 _config = with_config(ConfigDict(extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="null"))
@@ -227,6 +228,8 @@ class MetricResult:
     """Distribution of the units' values; null for rates, ratios and quantiles of events."""
     baselines: tuple[BaselineEffects, ...] = ()
     """Effects against other baselines than control, where there are several treatments."""
+    moments: MomentsRecord | None = None
+    """What the effects are computed from; null before the first look, and in snapshots from before it was kept."""
 
 
 @_config

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -49,6 +51,24 @@ def test_the_notebook_computes_the_numbers_again_and_no_text_becomes_code(
     NotebookClient(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
     said = "".join(output.get("text", "") for cell in book.cells for output in cell.get("outputs", ()))
     assert "2 comparisons recomputed; their numbers are the stored ones to 1e-9." in said
+
+
+@pytest.mark.slow
+def test_the_notebook_rebuilds_its_look_from_the_events_of_a_workspace(
+    lab_snapshot: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "lab"
+    run(root, "analyze", lab_snapshot.experiment)
+    path = Path(run(root, "export", "notebook", lab_snapshot.experiment, "--out", str(tmp_path / "form.ipynb")).strip())
+    book = nbformat.read(path, as_version=4)
+    cell = next(each for each in book.cells if 'workspace = ""' in each.source)
+    cell.source = cell.source.replace('workspace = ""', f"workspace = {str(root)!r}")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    NotebookClient(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    said = "".join(output["text"] for output in cell.outputs)
+    assert said.startswith("rampwise analyze form --as-of 20")
+    assert "the numbers that were shown then." in said
+    assert "NOT the numbers" not in said
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +23,7 @@ from app.cli import cli
 from pipelines.demo import build_demo
 from pipelines.reports.notebook import snapshot_notebook
 from pipelines.reports.parquet import snapshot_parquet
-from pipelines.reports.recompute import differences, recomputed, why_quoted
+from pipelines.reports.recompute_snapshot import checks
 from pipelines.reports.spreadsheet import SNAPSHOT_COLUMNS
 from pipelines.store.snapshot import to_json
 from pipelines.store.state import State
@@ -89,17 +90,16 @@ def test_a_number_is_the_same_wherever_it_is_read(name, demo, tmp_path, open_pag
     report = in_html(files["html"].read_text(encoding="utf-8"))
     sheet = {(r["metric"], r["treatment"]): r for r in csv.DictReader(io.StringIO(files["csv"].read_text()))}
     table = {(r["metric"], r["treatment"]): r for r in parquet.read_table(files["parquet"]).to_pylist()}
-    dump = "json.dumps([[m['metric'], c['treatment'], {} if why_quoted(m, c) else "
-    dump += "recomputed(m, c, snapshot['control']), c] for m in snapshot['metrics'] for c in m['comparisons']])"
+    dump = "json.dumps([[*each.names, each.found, each.stored] for each in found if each.kind == 'comparison'])"
     printed = run(files["ipynb"].read_text(), dump)
-    notebook = {(m, t): (again, quoted) for m, t, again, quoted in json.loads(printed)}
+    notebook = {(m, t): (again, held) for m, t, again, held in json.loads(printed)}
 
     compared = 0
     for metric in stated["metrics"]:
         units = {arm["variant"]: arm["n"] for arm in metric["arms"]}
         for comparison in metric["comparisons"]:
             key = metric["metric"], comparison["treatment"]
-            row, typed, (again, quoted) = sheet[key], table[key], notebook[key]
+            row, typed, (again, held) = sheet[key], table[key], notebook[key]
             assert (int(row["control_n"]), int(row["treatment_n"])) == (typed["control_n"], typed["treatment_n"])
             assert (typed["control_n"], typed["treatment_n"]) == (units[stated["control"]], units[key[1]])
             for field in NUMBERS:
@@ -108,7 +108,8 @@ def test_a_number_is_the_same_wherever_it_is_read(name, demo, tmp_path, open_pag
                 hidden = stated["phase"] == "running" and comparison["validity"] == "fixed"
                 assert (float(row[field]) if row[field] else None) == (None if hidden else value)
                 assert typed[field] == (None if hidden else value)
-                assert quoted[field] == value
+                assert held.get(field) == (None if hidden else value)
+                assert bool(again) == (not hidden)
                 if again:
                     assert again[field] == pytest.approx(value, rel=1e-9, abs=0)
                 for read in (page, report):
@@ -119,32 +120,24 @@ def test_a_number_is_the_same_wherever_it_is_read(name, demo, tmp_path, open_pag
     assert compared or stated["phase"] == "running"
 
 
-def test_the_notebook_recomputes_every_fixed_comparison_and_says_what_it_quotes(demo):
-    again = quoted = 0
+def test_the_notebook_recomputes_everything_that_the_page_shows(demo):
+    kinds: Counter[str] = Counter()
     with State(demo / "data" / "state.sqlite") as state:
         for name in EXPERIMENTS:
-            snapshot = json.loads(to_json(state.latest(name)))
-            for metric in snapshot["metrics"]:
-                for comparison in metric["comparisons"]:
-                    reason = why_quoted(metric, comparison)
-                    if reason:
-                        assert comparison["validity"] != "fixed"
-                        quoted += 1
-                        continue
-                    assert differences(recomputed(metric, comparison, snapshot["control"]), comparison) == []
-                    again += 1
-    assert again >= 20
-    assert quoted >= 3
+            for each in checks(json.loads(to_json(state.latest(name)))):
+                assert each.wrong == []
+                assert each.withheld or each.recomputed or each.kind == "policy"
+                kinds[each.kind] += each.recomputed
+    assert kinds["comparison"] >= 20
+    assert min(kinds[kind] for kind in ("look", "segment", "interaction")) >= 5
 
 
 @pytest.mark.parametrize("field", ["difference", "se", "low", "high", "p_value", "log_p", "lift", "lift_low"])
 def test_a_stored_number_that_is_wrong_by_1e_8_is_noticed(demo, field):
     with State(demo / "data" / "state.sqlite") as state:
-        snapshot = json.loads(to_json(state.latest("free_shipping")))
-    metric = snapshot["metrics"][0]
-    comparison = metric["comparisons"][0]
-    comparison[field] *= 1 + 1e-8
-    assert field in differences(recomputed(metric, comparison, snapshot["control"]), comparison)
+        snapshot = json.loads(to_json(state.latest("one_page_checkout")))
+    snapshot["metrics"][0]["comparisons"][0][field] *= 1 + 1e-8
+    assert [(each.kind, each.wrong) for each in checks(snapshot) if each.wrong] == [("comparison", [field])]
 
 
 def test_hostile_texts_are_data_in_the_notebook_and_text_in_parquet(demo):
