@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pipelines import formatting
-from pipelines.analysis.decisions import treatment_decision
 from pipelines.reports import wording
-from pipelines.reports.more_units import more_units
 from pipelines.reports.scorecard import effects_withheld
 from pipelines.store.snapshot import Comparison, MetricResult, Snapshot
 from stats.verdicts import Decision, Verdict
@@ -85,6 +83,8 @@ def would_change(snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def _more(snapshot: Snapshot, pairs: Sequence[_Pair]) -> tuple[str, ...]:
+    from pipelines.reports.more_units import more_units  # heavy, and few decisions ask for it
+
     return tuple(text for metric, each in pairs if (text := more_units(snapshot, metric, each)))[:2]
 
 
@@ -153,6 +153,7 @@ def _turning(snapshot: Snapshot, pairs: Sequence[_Pair]) -> str:
 
 def _decided(snapshot: Snapshot, metric: MetricResult, each: Comparison, verdict: Verdict | None) -> Decision:
     """What would be decided on a treatment with another verdict of one metric, or with those it has."""
+    from pipelines.analysis.decisions import treatment_decision  # heavy
 
     def verdicts(role: str) -> list[Verdict | None]:
         return [

@@ -136,3 +136,16 @@ def test_ranges_of_a_single_look_are_not_taken_for_those_of_a_sequential_plan(sa
         assert ONE_LOOK in table.notes, table.title
     for table in (*breakdowns(look), baseline_table(look, "new")):
         assert ONE_LOOK not in table.notes
+
+
+def test_where_there_is_no_interval_a_segment_says_why(samples):
+    look = detailed(samples.snapshot())
+    metric = look.metrics[0]
+    cell = metric.segments[0].cells[0]
+    flat = replace(
+        cell.effects[0], difference=0.0, low=None, high=None, lift=None, lift_low=None, lift_high=None,
+        status="zero_variance",
+    )  # fmt: skip
+    segments = (replace(metric.segments[0], cells=(replace(cell, effects=(flat,)),)),)
+    tables = breakdowns(replace(look, metrics=(replace(metric, segments=segments),), sensitivity=()))
+    assert tables[0].rows[0][-1] == "no spread"
