@@ -11,9 +11,10 @@ import numpy.typing as npt
 from pipelines.analysis.changes import Changes
 from pipelines.analysis.exact_sums import Integers
 from stats.moments import Moments
-from stats.status import FloatArray
+from stats.status import FloatArray, Status
 
 Booleans = npt.NDArray[np.bool_]
+Ends = tuple[FloatArray, FloatArray]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -72,6 +73,8 @@ class CellSums:
         Number of each cell, and place of the day, shape ``(present,)``.
     n, sums, products
         Units, ``sum(x - origin)`` and ``sum((x - origin)(y - origin))``.
+    ends
+        Least and largest value, shape ``(present, columns)`` each; None for rates.
     origin
         What sums are taken around, per column.
     rate
@@ -83,6 +86,7 @@ class CellSums:
     n: FloatArray
     sums: FloatArray
     products: FloatArray
+    ends: Ends | None
     origin: FloatArray
     rate: bool
 
@@ -94,7 +98,8 @@ class CellSums:
         place
             For each cell number the place of the coarser cell in the array of `shape`, flattened.
         """
-        return self._moments(*self._added(place[self.cell], int(np.prod(shape))), shape)
+        at, size = place[self.cell], int(np.prod(shape))
+        return self._moments(*self._added(at, size), shape, self._ends(at, size))
 
     def daily(
         self, place: Integers, shape: tuple[int, ...], days: int, changes: Changes | None, cell: Integers
@@ -121,19 +126,45 @@ class CellSums:
             changes.add(cell, days, self.origin, sums, products, rate=self.rate)
         k, over = self.origin.size, (*shape, days)
         n, sums = n.reshape(over).cumsum(axis=-1), sums.reshape(*over, k).cumsum(axis=-2)
-        return self._moments(n, sums, products.reshape(*over, k, k).cumsum(axis=-3), over)
+        products = products.reshape(*over, k, k).cumsum(axis=-3)
+        found = self._moments(n, sums, products, over)
+        if not (found.status == Status.PRECISION_LOSS).any():
+            return found
+        ends = self._ends(place[self.cell] * days + self.day, cells * days)
+        if ends is not None and changes is not None:
+            changes.widen(cell, days, *ends)
+        return self._moments(n, sums, products, over, _so_far(ends, (*over, k)))
 
     def _added(self, at: Integers, size: int) -> tuple[FloatArray, FloatArray, FloatArray]:
         k = self.origin.size
         n = np.asarray(np.bincount(at, weights=self.n, minlength=size), np.float64)
         return n, _added(at, self.sums, size), _added(at, self.products.reshape(-1, k * k), size).reshape(-1, k, k)
 
-    def _moments(self, n: FloatArray, sums: FloatArray, products: FloatArray, shape: tuple[int, ...]) -> Moments:
-        k = self.origin.size
+    def _ends(self, at: Integers, size: int) -> Ends | None:
+        """Least and largest value of coarser cells, shape ``(size, columns)``; infinite where there is none."""
+        if self.ends is None:
+            return None
+        least, most = np.full((size, self.origin.size), np.inf), np.full((size, self.origin.size), -np.inf)
+        np.minimum.at(least, at, self.ends[0])
+        np.maximum.at(most, at, self.ends[1])
+        return least, most
+
+    def _moments(
+        self, n: FloatArray, sums: FloatArray, products: FloatArray, shape: tuple[int, ...], ends: Ends | None = None
+    ) -> Moments:
+        k, origin = self.origin.size, self.origin
         n, sums, products = n.reshape(shape), sums.reshape(*shape, k), products.reshape(*shape, k, k)
         if self.rate:
             return Moments.from_counts(np.rint(sums[..., 0]), n)
-        return Moments.from_shifted_sums(n, sums, products, origin=self.origin)
+        if ends is not None:
+            # Around their only value sums are 0; around any other, rounding would be taken for a spread that was lost.
+            least, most = (each.reshape(*shape, k) for each in ends)
+            alone = (n == 1)[..., np.newaxis]
+            same = (least == most) | alone
+            origin = np.where(least == most, least, origin + np.where(alone, sums, 0.0))
+            sums = np.where(same, 0.0, sums)
+            products = np.where(same[..., :, np.newaxis] | same[..., np.newaxis, :], 0.0, products)
+        return Moments.from_shifted_sums(n, sums, products, origin=origin)
 
 
 def cell_sums(
@@ -152,6 +183,7 @@ def cell_sums(
     """
     k, cells = len(columns), stretches.first.size
     sums, products = np.zeros((cells, k)), np.zeros((cells, k, k))
+    least, most = np.zeros((cells, k)), np.zeros((cells, k))
     if origin is None:
         origin = np.array([0.0 if rate or not column.size else column.mean() for column in columns])
     if cells:
@@ -161,12 +193,16 @@ def cell_sums(
             for j in range(i, k):
                 together = sums[:, i] if rate else np.add.reduceat(left * shifted[j], stretches.first)
                 products[:, i, j] = products[:, j, i] = together
+        for i, column in enumerate(() if rate else columns):
+            least[:, i] = np.minimum.reduceat(column, stretches.first)
+            most[:, i] = np.maximum.reduceat(column, stretches.first)
     return CellSums(
         cell=stretches.cell,
         day=stretches.day,
         n=stretches.counts,
         sums=sums,
         products=products,
+        ends=None if rate else (least, most),
         origin=origin,
         rate=rate,
     )
@@ -174,3 +210,11 @@ def cell_sums(
 
 def _added(at: Integers, numbers: FloatArray, size: int) -> FloatArray:
     return np.stack([np.bincount(at, weights=each, minlength=size) for each in numbers.T], axis=-1)
+
+
+def _so_far(ends: Ends | None, shape: tuple[int, ...]) -> Ends | None:
+    """Least and largest value that a unit of each cell had until the end of each day."""
+    if ends is None:
+        return None
+    least, most = (each.reshape(shape) for each in ends)
+    return np.minimum.accumulate(least, axis=-2), np.maximum.accumulate(most, axis=-2)

@@ -67,6 +67,12 @@ class Changes:
             for j, column in enumerate(self.known, start=q):
                 _add_to(products, i, j, at, gained[i] * (column[self.unit] - origin[j]))
 
+    def widen(self, cell: Integers, days: int, least: FloatArray, most: FloatArray) -> None:
+        """Take what units have after the changes into the least and largest values of each cell and day."""
+        at, q = cell[self.unit] * days + self.day, len(self.after)
+        np.minimum.at(least[:, :q], at, self.after.T)
+        np.maximum.at(most[:, :q], at, self.after.T)
+
 
 def _add_to(products: FloatArray, i: int, j: int, at: Integers, change: FloatArray) -> None:
     added = np.bincount(at, weights=change, minlength=len(products))

@@ -24,7 +24,15 @@ from pipelines.analysis.partials import (
     partial_key,
     partial_of,
 )
-from pipelines.analysis.source_rows import ROWS_AT_ONCE, Period, SourceKey, SourceRows, read_sources, source_statements
+from pipelines.analysis.source_rows import (
+    ROWS_AT_ONCE,
+    Period,
+    SourceKey,
+    SourceRows,
+    no_rows,
+    read_sources,
+    source_statements,
+)
 from pipelines.engine.engines import DuckDBEngine, Engine
 from pipelines.engine.queries import read_sql
 from pipelines.engine.warehouse import Warehouse
@@ -109,8 +117,8 @@ class PartialReader:
         Sources whose events are needed one by one.
     mending, writer
         Where partials are kept.
-    latest, rows_read
-        Latest event of analysed units since their first exposure, microseconds since 1970; events that count.
+    seen
+        By source and funnel its events, and the latest of analysed units since their first exposure.
     """
 
     warehouse: Warehouse
@@ -120,8 +128,7 @@ class PartialReader:
     one_by_one: frozenset[SourceKey] = frozenset()
     mending: Mending | None = None
     writer: PartialWriter | None = None
-    latest: int | None = None
-    rows_read: int = 0
+    seen: dict[PartialKey, tuple[int, int | None]] = field(default_factory=dict)
     codes: dict[str, int] = field(default_factory=dict)
     rows_of: dict[int, int] = field(default_factory=dict)
 
@@ -132,17 +139,43 @@ class PartialReader:
             rows = self.warehouse.rows(read_sql("events_per_code"))
             self.rows_of = {row["event_code"]: row["events"] for row in rows}
 
+    @property
+    def latest(self) -> int | None:
+        """Latest event of analysed units since their first exposure, microseconds since 1970."""
+        return max((latest for _, latest in self.seen.values() if latest is not None), default=None)
+
+    @property
+    def rows_read(self) -> int:
+        """Events that count."""
+        return sum(events for events, _ in self.seen.values())
+
+    @property
+    def nothing_new(self) -> bool:
+        """Whether all that is wanted was kept, and no unit's numbers differ from it."""
+        return self.mending is not None and self.writer is None and not self.mending.touched.any()
+
     def each(
-        self, assignments: Assignments, keys: Sequence[SourceKey], funnels: Sequence[FunnelColumn] = ()
+        self,
+        assignments: Assignments,
+        keys: Sequence[SourceKey],
+        funnels: Sequence[FunnelColumn] = (),
+        *,
+        shown: Sequence[SourceKey] | None = None,
     ) -> Iterator[tuple[PartialKey, Partial, SourceRows | None]]:
-        """Every source and funnel, once; with its events where they are needed one by one."""
+        """Every source and funnel, once; with its events where they are needed one by one.
+
+        Parameters
+        ----------
+        shown
+            The sources whose statements are remembered; `keys` unless given.
+        """
         every: tuple[PartialKey, ...] = (*keys, *funnels)
         layouts = {key: self.layout(key) for key in every}
         whole = {key for key in keys if layouts[key] is None or key in self.one_by_one}
         whole |= {(source, None) for funnel in funnels if layouts[funnel] is None for source, _ in funnel.steps}
         waiting = list(funnels)
         held: dict[SourceKey, SourceRows] = {}
-        for key, rows in self._rows(assignments, keys, whole):
+        for key, rows in self._rows(assignments, keys, whole, keys if shown is None else shown):
             layout = None if key in whole else layouts[key]
             yield self._ready(key, partial_of(rows, layout or self.needs[key]), layout, rows, assignments)
             held[key] = rows
@@ -170,33 +203,36 @@ class PartialReader:
         found = made
         if layout is not None and self.mending is not None:
             kept = self.mending.kept.partial(key, layout).with_keys(self.mending.key)
-            found = kept.spliced(made, self.mending.touched)
+            found = kept.spliced(made, self.mending.touched) if self.mending.touched.any() else kept
         if self.writer is not None:
             self.writer.add(key, found)
-        self.rows_read += int(found.events.sum())
-        last = found.latest_of(assignments.analysed)
-        if last is not None:
-            self.latest = last if self.latest is None else max(self.latest, last)
+        self.seen[key] = (int(found.events.sum()), found.latest_of(assignments.analysed))
         return key, found, rows if key in self.one_by_one else None
 
     def _rows(
-        self, assignments: Assignments, keys: Sequence[SourceKey], whole: set[SourceKey]
+        self,
+        assignments: Assignments,
+        keys: Sequence[SourceKey],
+        whole: set[SourceKey],
+        shown: Sequence[SourceKey],
     ) -> Iterator[tuple[SourceKey, SourceRows]]:
         """Events of all units, or of the touched ones where the others' numbers are kept."""
         if self.mending is None:
             yield from read_sources(self.engine, assignments, keys, self.codes, self.period, rows_of=self.rows_of)
             return
         quiet = DuckDBEngine(self.warehouse)
-        for among, chosen in (
-            ("touched_units", [key for key in keys if key not in whole]),
-            ("assignments", [key for key in keys if key in whole]),
-        ):
+        touched = [key for key in keys if key not in whole]
+        if not self.mending.touched.any():
+            for key in touched:
+                yield key, no_rows(assignments, self.period)
+            touched = []
+        for among, chosen in (("touched_units", touched), ("assignments", [key for key in keys if key in whole])):
             yield from read_sources(
                 quiet, assignments, chosen, self.codes, self.period, rows_of=self.rows_of, among=among
             )
         if isinstance(self.engine, DuckDBEngine):  # what is shown is how the numbers are made from all events
             self.engine.statements += source_statements(
-                assignments, keys, self.codes, self.period, rows_of=self.rows_of, dialect=self.engine.dialect
+                assignments, shown, self.codes, self.period, rows_of=self.rows_of, dialect=self.engine.dialect
             )
 
 

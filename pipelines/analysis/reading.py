@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -12,10 +12,11 @@ from pipelines.analysis.assignments import NOT_ACTIVATED, Assignments, count_exp
 from pipelines.analysis.column_values import ColumnValues, PartialReader, basis_of, what_changed
 from pipelines.analysis.columns import Column, FunnelColumn, MetricColumns, column_sources, metric_columns
 from pipelines.analysis.experiment_moments import Ends, ExperimentMoments, MetricMoments
+from pipelines.analysis.kept_moments import KeptMoments
 from pipelines.analysis.maturity import Maturity, enters_final, maturity
 from pipelines.analysis.metric_cells import Cells, metric_moments
-from pipelines.analysis.partial_files import PartialsUnreadableError, start_writing
-from pipelines.analysis.partials import Needs, needs_of, partial_key
+from pipelines.analysis.partial_files import Basis, PartialsUnreadableError, start_writing
+from pipelines.analysis.partials import Needs, PartialKey, needs_of, partial_key
 from pipelines.analysis.segments import exposure_attributes, numbers, segment
 from pipelines.analysis.source_rows import Period, SourceKey
 from pipelines.definitions.experiments import Experiment
@@ -82,19 +83,24 @@ def read_moments(
     definitions = {**(known or {}), **{metric.name: metric for metric in metrics}}
     wanted = [metric_columns(metric, definitions) for metric in metrics]
     period = _period(warehouse, experiment, wanted, until=until, as_of=as_of)
-    exclude = experiment.immature == "exclude"
-    activation = _activation(experiment)
+    exclude, activation = experiment.immature == "exclude", _activation(experiment)
     usable = partials if as_of is None and experiment.identity is None else None
     exposed = assignments
 
     def everything() -> tuple[PartialReader, Assignments, Cells, dict[str, MetricMoments]]:
         reader = _reader(warehouse, chosen, period, wanted, activation, exclude=exclude)
-        with _kept(reader, usable, exposed):
+        with _kept(reader, usable, exposed) as basis:
             values, active = ColumnValues(units=exposed.units), exposed
             if activation is not None:
                 active = _activated(reader, values, exposed, activation)
             cells = _cells(chosen, active, experiment, wanted, period, segment_days=segment_days)
-            return reader, active, cells, _metrics(reader, values, cells, wanted, caps or {}, exclude=exclude)
+            memory = None
+            if usable is not None and basis is not None:
+                memory = KeptMoments.of(usable, basis if reader.nothing_new else None, cells)
+            found = _metrics(reader, values, cells, wanted, caps or {}, memory, exclude=exclude)
+        if memory is not None and basis is not None and memory.changed:
+            memory.finish(basis, reader.seen)
+        return reader, active, cells, found
 
     try:
         reader, assignments, cells, found = everything()
@@ -169,19 +175,22 @@ def _reader(
 
 
 @contextmanager
-def _kept(reader: PartialReader, path: Path | None, assignments: Assignments) -> Iterator[None]:
-    """Use what was kept at `path`, and keep what is found; a cache that cannot be written stops no analysis."""
+def _kept(reader: PartialReader, path: Path | None, assignments: Assignments) -> Iterator[Basis | None]:
+    """Use what was kept at `path`, and keep what is found; a cache that cannot be written stops no analysis.
+
+    Gives what the numbers that will be kept are made from; None where nothing is kept.
+    """
     basis = None if path is None else basis_of(reader.warehouse, reader.period)
     if path is None or basis is None:
-        yield
+        yield None
         return
     events = sorted({source.event for key in reader.needs if not isinstance(key, FunnelColumn) for source in key[:1]})
     reader.mending = what_changed(reader.warehouse, path, assignments, reader.period, events)
-    unchanged = reader.mending is not None and reader.mending.kept.basis == basis
+    unchanged = reader.mending is not None and not reader.mending.touched.any()
     if not (unchanged and all(reader.layout(key) is not None for key in reader.needs)):
         reader.writer = start_writing(path)
     try:
-        yield
+        yield reader.mending.kept.basis if reader.mending is not None and reader.nothing_new else basis
         if reader.writer is not None:
             reader.writer.finish(basis, assignments.unit_id, assignments.exposed_at)
     finally:
@@ -228,35 +237,61 @@ def _metrics(
     cells: Cells,
     wanted: Sequence[MetricColumns],
     caps: Mapping[tuple[str, int], Ends],
+    memory: KeptMoments | None,
     *,
     exclude: bool,
 ) -> dict[str, MetricMoments]:
     """Each metric as soon as all its numbers are there; numbers that no other metric waits for are let go."""
     ordered = sorted(range(len(wanted)), key=lambda place: [_words(key) for key in wanted[place].sources])
-    waiting = {place: {partial_key(column) for column in wanted[place].all_columns} for place in ordered}
-    funnels = tuple(key for key in reader.needs if isinstance(key, FunnelColumn))
-    steps = {(source, None) for funnel in funnels for source, _ in funnel.steps}
-    keys = tuple(dict.fromkeys(key for place in ordered for key in wanted[place].sources))
-    keys = tuple(key for key in keys if key not in values.partials or key in steps)
-    found: dict[int, MetricMoments] = {}
     matured: dict[tuple[float | None, bool], Maturity] = {}
+    found: dict[int, MetricMoments] = {}
+
+    def maturity_of(metric: MetricColumns) -> Maturity:
+        kind = (metric.matures_days, metric.always_matured)
+        if kind not in matured:
+            matured[kind] = maturity(cells.assignments, metric, cells.period, exclude=exclude)
+        return matured[kind]
+
+    for place in ordered:
+        recalled = None if memory is None else memory.recall(wanted[place], maturity_of(wanted[place]), caps)
+        if recalled is not None:
+            found[place] = recalled
+    waiting = {
+        place: {partial_key(column) for column in wanted[place].all_columns} for place in ordered if place not in found
+    }
 
     def use() -> None:
         for place in [place for place, needed in waiting.items() if needed <= values.partials.keys()]:
             metric = wanted[place]
-            when = matured.get((metric.matures_days, metric.always_matured))
-            if when is None:
-                when = maturity(cells.assignments, metric, cells.period, exclude=exclude)
-                matured[(metric.matures_days, metric.always_matured)] = when
-            found[place] = metric_moments(metric, values, cells, when, caps)
+            found[place] = metric_moments(metric, values, cells, maturity_of(metric), caps)
             del waiting[place]
         values.keep_only(set().union(*waiting.values()) if waiting else set())
 
+    every = _sources(values, [wanted[place] for place in ordered], reader.needs)
+    columns = set().union(*waiting.values()) if waiting else set()
+    keys = _sources(values, [wanted[place] for place in waiting], columns)
+    funnels = tuple(key for key in reader.needs if isinstance(key, FunnelColumn) and key in columns)
+    if memory is not None:
+        left = [key for key in (*every, *reader.needs) if key not in (*keys, *funnels)]
+        reader.seen |= {key: memory.seen[repr(key)] for key in left if repr(key) in memory.seen}
     use()
-    for key, partial, rows in reader.each(cells.assignments, keys, funnels):
+    for key, partial, rows in reader.each(cells.assignments, keys, funnels, shown=every):
         values.add(key, partial, rows)
         use()
-    return {wanted[place].name: found[place] for place in range(len(wanted))}
+    result = {metric.name: found[place] for place, metric in enumerate(wanted)}
+    if memory is not None:
+        for metric in wanted:
+            memory.keep(metric, maturity_of(metric), caps, result[metric.name])
+    return result
+
+
+def _sources(
+    values: ColumnValues, wanted: Sequence[MetricColumns], columns: Collection[PartialKey]
+) -> tuple[SourceKey, ...]:
+    """What is read for some metrics, whose columns are given: sources, each once, but for those that are known."""
+    steps = {(source, None) for key in columns if isinstance(key, FunnelColumn) for source, _ in key.steps}
+    keys = dict.fromkeys(key for metric in wanted for key in metric.sources)
+    return tuple(key for key in keys if key not in values.partials or key in steps)
 
 
 def _words(key: SourceKey) -> tuple[str, str, str]:

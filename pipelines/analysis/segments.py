@@ -103,6 +103,8 @@ def segment(attribute: str, texts: Any, assignments: Assignments) -> Segment:  #
     """Codes of the 20 most frequent values and of the others."""
     names = [MISSING if name is None else name for name in texts.dictionary.to_pylist()]
     raw = np.asarray(texts.indices.to_numpy(zero_copy_only=False), np.int64)
+    # No attribute, the last, and an empty text are one value: both have the empty name.
+    raw = np.where(raw == len(names) - 1, names.index(MISSING), raw)
     units = np.bincount(raw[assignments.analysed], minlength=len(names))
     ranked = sorted((place for place in range(len(names)) if units[place]), key=lambda p: (-units[p], names[p]))
     kept = ranked[:MOST_VALUES]

@@ -165,7 +165,7 @@ def read_sources(
     """
     for key in keys:
         if key[0].event not in codes:
-            yield key, _ordered(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), None, assignments, period)
+            yield key, no_rows(assignments, period)
     known = [key for key in keys if key[0].event in codes]
     for group in _groups(known, codes, rows_of or {}):
         (source, distinct_of), numbers = group[0], [codes[key[0].event] for key in group]
@@ -219,6 +219,11 @@ def _groups(keys: Sequence[SourceKey], codes: dict[str, int], rows_of: dict[int,
             rows += size
         yield group
         waiting = [key for key in waiting if key not in group]
+
+
+def no_rows(assignments: Assignments, period: Period) -> SourceRows:
+    """A source without events."""
+    return _ordered(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), None, assignments, period)
 
 
 def _numbered(texts: Any) -> Integers:  # noqa: ANN401 - pyarrow has no types

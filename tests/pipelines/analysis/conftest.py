@@ -18,7 +18,7 @@ from pipelines.definitions.loader import Definitions
 from pipelines.definitions.metrics import Metric
 from pipelines.engine.warehouse import Warehouse, open_warehouse
 
-sys.path.insert(0, str(Path(__file__).parent))  # for every_kind
+sys.path.insert(0, str(Path(__file__).parent))  # for every_kind and sql_oracle
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 END = START + timedelta(days=14)
@@ -93,45 +93,64 @@ class Lab:
     def traffic(units: int, seed: int = 17) -> tuple[pa.Table, pa.Table]:
         """Exposures and events with what goes wrong in real ones.
 
-        Ties, events at the very moment of exposure and at the ends of windows, before it and after the end, values that
-        are missing, units without events, units in two variants, and units exposed before the start or after the end.
+        Ties, events at the very moment of exposure and at the ends of windows or a microsecond beside them, exposures
+        at the ends of days, events before them and after the end, values and attributes that are missing, units without
+        events, events of units that were never exposed, units in two variants, and units exposed before the start or
+        after the end.
         """
         rng = np.random.default_rng(seed)
         start = np.datetime64(START.replace(tzinfo=None), "us")
-        day = np.timedelta64(86_400_000_000, "us")
+        day, tick = np.timedelta64(86_400_000_000, "us"), np.timedelta64(1, "us")
 
         def moments(days):
             return start + np.round(np.asarray(days) * 86_400e6).astype("timedelta64[us]")
 
-        unit = np.arange(2 * units)
+        everyone = np.arange(2 * units + units // 10)
+        unit = everyone[: 2 * units]
         variant = np.where(unit % 2, "new", "old")
-        at = moments(rng.uniform(-0.2, 14.3, unit.size))
-        twice = rng.random(unit.size) < 0.01
-        again = rng.random(unit.size) < 0.3
+        at = moments(rng.uniform(-0.2, 14.3, everyone.size))
+        sharp = (rng.random(everyone.size) < 0.05) | (everyone >= unit.size)
+        days = np.where(everyone < unit.size, rng.integers(0, 15, at.size), rng.integers(-20, 4, at.size))
+        at[sharp] = (moments(days) + rng.integers(-1, 2, at.size) * tick)[sharp]
+        twice, again, tied = (rng.random(unit.size) < share for share in (0.01, 0.3, 0.03))
+        seen = at[: unit.size]
+        rows = unit.size + int(twice.sum()) + int(again.sum()) + int(tied.sum())
+        platform = np.minimum(rng.geometric(0.15, rows), 30)
+        age = rng.choice(["19", "27.5", "33", "41", "58", "90", "unknown"], rows)
         exposures = pa.table(
             {
-                "unit_id": np.concatenate([unit, unit[twice], unit[again]]),
-                "variant": np.concatenate([variant, np.where(unit[twice] % 2, "old", "new"), variant[again]]),
-                "exposed_at": np.concatenate([at, at[twice] + day // 4, at[again] + day // 3]),
+                "unit_id": np.concatenate([unit, unit[twice], unit[again], unit[tied]]),
+                "variant": np.concatenate(
+                    [variant, np.where(unit[twice] % 2, "old", "new"), variant[again], variant[tied]]
+                ),
+                "exposed_at": np.concatenate([seen, seen[twice] + day // 4, seen[again] + day // 3, seen[tied]]),
+                "platform": pa.array(
+                    [f"p{each}" if each > 1 else "" for each in platform], mask=rng.random(rows) < 0.1
+                ),
+                "age": pa.array(age.tolist(), mask=rng.random(rows) < 0.1),
             }
         )
         parts = []
         for event, most, late in (("view", 3, 12.0), ("cart", 2, 8.0), ("purchase", 2, 10.0), ("balance", 1, 5.0)):
             # One balance of every unit at its exposure: units without one would count as 0, and drown what billions do.
-            count = np.ones(unit.size, np.int64) if event == "balance" else rng.binomial(most, 0.45, unit.size)
-            who = np.repeat(unit, count)
-            shift = rng.uniform(-6.0, late, who.size)
-            # A tenth at whole days since the exposure: on the edges of windows, to the microsecond; some at its moment.
-            edges = rng.random(who.size) < 0.1
-            shift[edges] = rng.integers(-2, 10, int(edges.sum()))
-            when = at[who] + np.round(shift * 86_400e6).astype("timedelta64[us]")
+            several = rng.binomial(most, 0.45, everyone.size)
+            who = np.repeat(everyone, np.ones_like(several) if event == "balance" else several)
+            when = at[who] + np.round(rng.uniform(-6.0, late, who.size) * 86_400e6).astype("timedelta64[us]")
+            # A tenth at whole days since the exposure: on the edges of windows, or a microsecond beside them. Half of
+            # what units do that were never exposed is on the edges of the history that caps are frozen from.
+            edges, beside = rng.random(who.size) < 0.1, rng.integers(-1, 2, who.size) * tick
+            when[edges] = (at[who] + rng.integers(-5, 10, who.size) * day + beside)[edges]
+            before = (rng.random(who.size) < 0.5) & (who >= unit.size)
+            when[before] = (start - rng.choice([0, 2, 3, 4, 14], who.size) * day + beside)[before]
             value = np.round(rng.lognormal(2.5, 1.0, who.size), 2)
             if event == "balance":
                 value = 1e9 + rng.integers(-500, 500, who.size)
                 when = at[who]
             missing = rng.random(who.size) < (0.0 if event == "balance" else 0.02)
-            country = rng.choice(["DE", "AT", "CH"], who.size)
-            item = rng.integers(0, 6, who.size)
+
+            def attribute(values, size=who.size):
+                return pa.array(rng.choice(values, size).tolist(), mask=rng.random(size) < 0.04)
+
             parts.append(
                 pa.table(
                     {
@@ -139,8 +158,9 @@ class Lab:
                         "event": [event] * who.size,
                         "occurred_at": when,
                         "value": pa.array(value, mask=missing),
-                        "country": country.tolist(),
-                        "item": [f"i{each}" for each in item],
+                        "country": attribute(["DE", "AT", "CH"]),
+                        "item": attribute([f"i{each}" for each in range(6)]),
+                        "pieces": attribute(["1", "2", "2.5", "3", "many"]),
                     }
                 )
             )
@@ -148,17 +168,23 @@ class Lab:
 
     @classmethod
     def load_with_attributes(cls, warehouse: Warehouse, exposures: pa.Table, events: pa.Table) -> None:
-        """As ingestion leaves it, with country and item as attributes; the plain tables stay for the oracle."""
+        """As ingestion leaves it, with attributes of exposures and events; the plain tables stay for the oracle."""
         cls.load(warehouse, exposures, events.select(["unit_id", "event", "occurred_at", "value"]))
         connection = warehouse.connection
         connection.register("arriving_exposures", exposures)
         connection.register("arriving_events", events)
         connection.execute("CREATE TEMP TABLE given_exposures AS SELECT * FROM arriving_exposures")
         connection.execute("CREATE TEMP TABLE given_events AS SELECT * FROM arriving_events")
+        connection.execute("DELETE FROM exposure_rows")
+        connection.execute(
+            "INSERT INTO exposure_rows SELECT row_number() OVER (), 'checkout', unit_id, variant, exposed_at, "
+            "json_object('platform', platform, 'age', age)::VARCHAR, 1 FROM given_exposures"
+        )
         connection.execute("DELETE FROM event_rows")
         connection.execute(
             "INSERT INTO event_rows SELECT row_number() OVER (), unit_id, event_code, occurred_at, value, "
-            "json_object('country', country, 'item', item)::VARCHAR, 1 FROM given_events JOIN event_names USING (event)"
+            "json_object('country', country, 'item', item, 'pieces', pieces)::VARCHAR, 1 "
+            "FROM given_events JOIN event_names USING (event)"
         )
 
     @staticmethod
@@ -186,6 +212,12 @@ class Lab:
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def lasting_lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """For warehouses that all tests of a module read."""
+    return Lab(tmp_path_factory.mktemp("lab"))
 
 
 @pytest.fixture

@@ -12,6 +12,9 @@ from pipelines.analysis.assignments import in_utc
 from pipelines.analysis.reading import read_moments
 from pipelines.definitions.cleaning import Cap, Covariates
 from pipelines.definitions.metrics import CountMetric, MeanMetric, Part, ProportionMetric, RatioMetric
+from stats.means import welch
+from stats.moments import Moments
+from stats.status import Status
 
 DAY = timedelta(days=1)
 REVENUE = MeanMetric(
@@ -148,3 +151,29 @@ def test_units_seen_in_several_variants_are_shown_under_every_policy(lab, filled
     assert [numbers["first"][policy][0] for policy in ("exclude", "first", "as_assigned")] == [38, 40, 40]
     differences = [numbers["first"][policy][1].difference for policy in ("exclude", "first", "as_assigned")]
     assert differences == pytest.approx([1 / 20 - 1 / 18, 1 / 20 - 2 / 20, 2 / 21 - 1 / 19], rel=1e-12)
+
+
+def test_a_variant_in_which_nobody_paid_is_compared_as_its_rows_are(lab, filled):
+    paid = {2: 1.1, 4: 0.3, 8: 22.7, 21: 5.05}
+    rows = [(unit, "new" if unit % 2 == 0 else "old", lab.START + (unit >= 20) * DAY) for unit in range(40)]
+    exposures = lab.exposures(rows).append_column("platform", [["a" if unit < 20 else "b" for unit in range(40)]])
+    warehouse = filled(rows, [(unit, "purchase", lab.START + 2 * DAY, value) for unit, value in paid.items()])
+    warehouse.connection.register("arriving", exposures)
+    warehouse.connection.execute(
+        "UPDATE exposure_rows SET attributes = json_object('platform', platform) FROM arriving "
+        "WHERE arriving.unit_id = exposure_rows.unit_id"
+    )
+    revenue = MeanMetric(name="revenue", kind="mean", event="purchase", better="higher")
+    experiment = lab.experiment(success=["revenue"], segments=["platform"])
+    (snapshot,) = analyse(warehouse, lab.definitions(experiment, revenue), None, now=lab.END)
+    (platforms,) = snapshot.metrics[0].segments
+    assert [cell.value for cell in platforms.cells] == ["a", "b"]
+    for cell, units in zip(platforms.cells, (range(20), range(20, 40)), strict=True):
+        old, new = ([paid.get(unit, 0.0) for unit in units if unit % 2 == odd] for odd in (1, 0))
+        wanted = welch(Moments.from_rows(old), Moments.from_rows(new))
+        assert cell.effects[0].status == "ok"
+        assert cell.effects[0].difference == pytest.approx(float(wanted.value), rel=1e-12)
+        assert cell.effects[0].se == pytest.approx(float(wanted.se), rel=1e-12)
+    found = read_moments(warehouse, experiment, [revenue], until=lab.END).metrics["revenue"]
+    assert (found.daily.status == Status.OK).all()
+    assert found.daily.cross[:, :2].tolist() == np.zeros((2, 2, 1, 1)).tolist()

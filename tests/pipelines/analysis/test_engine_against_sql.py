@@ -2,105 +2,276 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
-from pydantic import TypeAdapter
+import scipy.stats as ss  # noqa: TID251 - the oracle
+from sql_oracle import (
+    AUSTRIA,
+    CLOSES,
+    KINDS,
+    NAMES,
+    NEIGHBOURS,
+    PURCHASE,
+    QUANTILES,
+    VARIANTS,
+    Oracle,
+    agree,
+    cells_of,
+    columns_of,
+    metrics_of,
+)
 
+from pipelines.analysis import metric_cells
+from pipelines.analysis.history_caps import ends_by_column, history_ends
 from pipelines.analysis.reading import read_moments
-from pipelines.definitions.metrics import Metric
+from stats.status import Status
 
-ORACLES = Path(__file__).resolve().parents[2] / "reference" / "sql" / "engine"
 DAY = timedelta(days=1)
-VARIANTS = [{"name": name, "share": share} for name, share in (("old", 0.4), ("new", 0.4), ("empty", 0.2))]
-PURCHASE = {"event": "purchase"}
-GERMANY = [{"attribute": "country", "is": "DE"}]
-KINDS = {
-    "proportion": {
-        "kind": "proportion",
-        **PURCHASE,
-        "window_days": 7,
-        "filters": [{"attribute": "country", "is": "DE"}],
-    },
-    "mean": {"kind": "mean", **PURCHASE, "delay_days": 1, "window_days": 5},
-    "capped": {"kind": "mean", **PURCHASE, "cap": {"lower": 5.0, "upper": 60.0}},
-    "billions": {"kind": "mean", "event": "balance"},
-    "count": {"kind": "count", "event": "view"},
-    "distinct": {"kind": "distinct", "event": "view", "distinct_of": "item", "window_days": 10},
-    "max": {"kind": "max", **PURCHASE},
-    "ratio": {
-        "kind": "ratio",
-        "numerator": {**PURCHASE, "aggregate": "sum"},
-        "denominator": {"event": "view", "aggregate": "count"},
-    },
-    "retention": {"kind": "retention", "event": "view", "from_days": 6, "to_days": 9},
-    "funnel": {
-        "kind": "funnel",
-        "steps": [{"event": "view"}, {"event": "cart", "within_days": 1}, {**PURCHASE, "within_days": 1}],
-    },
-    "time_to_event": {"kind": "time_to_event", **PURCHASE, "window_days": 5},
-    "covariate": {"kind": "mean", **PURCHASE, "covariates": {"look_back_days": 14}},
-    "p90_of_units": {"kind": "quantile", **PURCHASE, "quantile": 0.9, "of": "units"},
-    "p50_of_events": {"kind": "quantile", **PURCHASE, "quantile": 0.5},
+SIZES = [1_500, pytest.param(53_000, marks=pytest.mark.slow)]
+ENDED, RUNNING, AT_MIDNIGHT = 15.0, 8.5, 8.0
+ACTIVATION = {"event": "view", "within_days": 3, "filters": NEIGHBOURS}
+OTHERS = {
+    "austrian": {"kind": "count", "event": "view", "delay_days": 1, "window_days": 2, "filters": AUSTRIA},
+    "steps": {"kind": "funnel", "steps": [{"event": "view"}, {**PURCHASE, "within_days": 1}]},
 }
-QUANTILES = {"p90_of_units": 0.9, "p50_of_events": 0.5}
-METRIC: TypeAdapter[Metric] = TypeAdapter(Metric)
-METRICS = [METRIC.validate_python({"name": name, "better": "higher", **table}) for name, table in KINDS.items()]
+ADJUSTED = {
+    "covariates_of_others": {
+        **KINDS["mean"],
+        "covariates": {
+            "look_back_days": 2,
+            "metrics": ["austrian", "ratio", "steps", "time_to_event", "distinct", "max"],
+            "attributes": ["age"],
+        },
+    }
+}
+CAPPED = {
+    "capped_by_history": {
+        "kind": "mean",
+        **PURCHASE,
+        "delay_days": 1,
+        "window_days": 4,
+        "cap": {"lower_quantile": 0.8, "upper_quantile": 0.95, "history_days": 5},
+    },
+    "ratio_capped_by_history": {
+        "kind": "ratio",
+        "numerator": {**PURCHASE, "aggregate": "sum", "cap": {"upper_quantile": 0.97, "history_days": 3}},
+        "denominator": {
+            "event": "view",
+            "filters": [{"attribute": "country", "is": "DE"}],
+            "cap": {"lower": 1, "upper_quantile": 0.9, "history_days": 2},
+        },
+    },
+    "max_capped_by_history": {"kind": "max", **PURCHASE, "cap": {"upper_quantile": 0.9}},
+}
+Z = 1.959963984540054
 
 
-def oracle(lab, warehouse, name: str):
-    """Per variant: the numbers per unit (or event) that the hand-written SQL finds."""
-    ends = {"start": lab.START.replace(tzinfo=None), "end": lab.END.replace(tzinfo=None)}
-    units = (ORACLES / "units.sql").read_text(encoding="utf-8")
-    warehouse.connection.execute(f"CREATE OR REPLACE TEMP TABLE oracle_units AS {units}", ends)
-    sql = (ORACLES / f"{name}.sql").read_text(encoding="utf-8")
-    table = warehouse.connection.sql(sql, params={"end": ends["end"]}).to_arrow_table().to_pydict()
-    variant = np.array(table["variant"])
-    columns = [np.array(table[column], float) for column in ("x", "y") if column in table]
-    return {each: [column[variant == each] for column in columns] for each in ("old", "new", "empty")}
+@pytest.fixture(scope="module", params=SIZES, ids=str)
+def traffic(request, lasting_lab):
+    """A filled warehouse and who opened it."""
+    with lasting_lab.warehouse() as warehouse:
+        lasting_lab.load_with_attributes(warehouse, *lasting_lab.traffic(request.param))
+        yield lasting_lab, warehouse
 
 
-def compare(lab, units: int) -> None:
-    with lab.warehouse() as warehouse:
-        lab.load_with_attributes(warehouse, *lab.traffic(units))
-        experiment = lab.experiment(variants=VARIANTS, success=["proportion"])
-        known = {metric.name: metric for metric in METRICS}
-        found = read_moments(warehouse, experiment, METRICS, until=lab.END + DAY, known=known)
-        for name in KINDS:
-            check(name, found, oracle(lab, warehouse, name))
+def read(traffic, tables, days, *, activated=False, caps=None, immature="exclude", segment_days=False):
+    """What the engine finds at a look, and the SQL for the same units."""
+    lab, warehouse = traffic
+    until = lab.START + days * DAY
+    changes = {"activation": ACTIVATION} if activated else {}
+    experiment = lab.experiment(
+        variants=VARIANTS, success=["proportion"], segments=["platform"], immature=immature, **changes
+    )
+    found = read_moments(
+        warehouse,
+        experiment,
+        list(metrics_of(tables).values()),
+        until=until,
+        known=metrics_of({**KINDS, **OTHERS}),
+        caps=caps,
+        segment_days=segment_days,
+    )
+    assert found.variants == NAMES
+    return found, Oracle(warehouse, start=lab.START, end=min(until, lab.END), activated=activated)
 
 
-def check(name, found, wanted) -> None:
-    total = found.metrics[name].total
-    for place, variant in enumerate(found.variants):
-        columns = wanted[variant]
-        if not columns[0].size:
-            assert variant == "empty"
-            assert float(total.n[place]) == 0
-            continue
-        if name in QUANTILES:
-            wanted_quantile = np.quantile(columns[0], QUANTILES[name])
-            assert float(total.mean[place, 0]) == pytest.approx(wanted_quantile, rel=1e-9), (name, variant)
-            continue
-        assert float(total.n[place]) == columns[0].size, (name, variant)
-        for column, values in enumerate(columns):
-            assert float(total.mean[place, column]) == pytest.approx(values.mean(), rel=1e-9), (name, variant)
-            variance = float(total.variance(column)[place])
-            assert variance == pytest.approx(values.var(ddof=1), rel=1e-9), (name, variant)
-            if name == "billions":
-                squares = (np.sum(values * values) - values.size * values.mean() ** 2) / (values.size - 1)
-                assert abs(squares / values.var(ddof=1) - 1) > 1e-6, "sums of squares would pass"
-        if len(columns) == 2:
-            covariance = float(np.cov(columns[0], columns[1])[0, 1])
-            assert float(total.covariance(0, 1)[place]) == pytest.approx(covariance, rel=1e-9), (name, variant)
+def ends_of_days(lab, days):
+    end = min(lab.START + days * DAY, lab.END)
+    return [min(lab.START + place * DAY, end) for place in range(1, int(np.ceil((end - lab.START) / DAY)) + 1)]
 
 
-def test_every_kind_agrees_with_its_sql(lab):
-    compare(lab, 3_000)
+def segments_of(found, oracle):
+    """The segment of every unit, after its values are found to be in the order that is promised."""
+    segment = oracle.rows("segments")
+    units = Counter(segment["segment"].tolist())
+    ranked = sorted(units, key=lambda value: (value == "other", -units[value], value))
+    assert found.segments["platform"] == tuple(ranked)
+    assert (len(ranked), ranked[-1], found.rests["platform"], "" in ranked) == (21, "other", True, True)
+    return segment
 
 
-@pytest.mark.slow
-def test_every_kind_agrees_with_its_sql_on_fifty_thousand_units_per_variant(lab):
-    compare(lab, 53_000)
+def compare(traffic, found, oracle, tables, days, *, immature="exclude", every_day=False):
+    """Totals and segments, and where it is asked for the same at the end of every day."""
+    lab, _ = traffic
+    segment, values = segments_of(found, oracle), found.segments["platform"]
+    ends = ends_of_days(lab, days)
+    assert found.days == pytest.approx([(end - lab.START) / DAY for end in ends], rel=1e-15)
+    for name in tables:
+        metric = found.metrics[name]
+        for place, end in enumerate(ends):
+            last = place == len(ends) - 1
+            if not (last or every_day):
+                continue
+            # Once the experiment is over no event is to come: then every window is closed.
+            waits = immature == "exclude" and not (last and days == ENDED)
+            rows = oracle.rows(name, day=end, closes=CLOSES.get(name) if waits else None)
+            numbers, cells = columns_of(rows), cells_of(rows)
+            by_segment = cells_of(rows, segment, values)
+            if last:
+                agree(metric.total, numbers, cells, name)
+                agree(metric.by_segment["platform"], numbers, by_segment, name)
+            if every_day:
+                agree(metric.daily[:, place], numbers, cells, (name, end))
+                agree(metric.segment_daily["platform"][:, :, place], numbers, by_segment, (name, end))
+
+
+@pytest.mark.parametrize(
+    ("days", "immature"), [(ENDED, "exclude"), (RUNNING, "include"), (AT_MIDNIGHT, "exclude")], ids=str
+)
+def test_every_kind_agrees_with_its_sql_in_total_by_segment_and_at_the_end_of_every_day(traffic, days, immature):
+    found, oracle = read(traffic, KINDS, days, immature=immature, segment_days=True)
+    compare(traffic, found, oracle, KINDS, days, immature=immature, every_day=True)
+    assert np.array_equal(found.entered, found.metrics["billions"].daily.n)
+    assert found.exposed.analysed == oracle.analysed
+    assert oracle.analysed["empty"] == 0 < oracle.analysed["new"]
+    billions = columns_of(oracle.rows("billions"))[:, 0]
+    squares = (np.sum(billions * billions) - billions.size * billions.mean() ** 2) / (billions.size - 1)
+    assert abs(squares / billions.var(ddof=1) - 1) > 1e-6, "sums of squares would pass"
+
+
+@pytest.mark.parametrize("days", [ENDED, RUNNING])
+def test_activated_units_alone_agree_with_the_sql_of_every_kind(traffic, days):
+    found, oracle = read(traffic, KINDS, days, activated=True)
+    assert found.exposed_before.analysed == oracle.exposed
+    assert found.exposed.analysed == oracle.analysed
+    left_out = sum(oracle.exposed.values()) - sum(oracle.analysed.values())
+    assert found.exposed.excluded["not_activated"] == left_out > 0
+    assert found.exposed.total == sum(found.exposed.analysed.values()) + sum(found.exposed.excluded.values())
+    compare(traffic, found, oracle, KINDS, days)
+
+
+@pytest.mark.parametrize("name", CAPPED)
+def test_caps_frozen_from_history_cut_where_sql_finds_the_quantiles_of_history(traffic, name):
+    lab, warehouse = traffic
+    table = {name: CAPPED[name]}
+    experiment = lab.experiment(variants=VARIANTS, success=[name])
+    frozen = history_ends(warehouse, experiment, list(metrics_of(table).values()))
+    found, oracle = read(traffic, table, ENDED, caps=ends_by_column(frozen))
+    rows = oracle.rows(name)
+    wanted = {f"{name}:0": [rows["x_low"][0] if "x_low" in rows else None, rows["x_high"][0]]}
+    if "y_high" in rows:
+        wanted[f"{name}:1"] = [1.0, rows["y_high"][0]]
+    assert frozen.keys() == wanted.keys()
+    for column, ends in wanted.items():
+        assert [each for each in frozen[column] if each is not None] == pytest.approx(
+            [each for each in ends if each is not None], rel=1e-12
+        )
+        assert [each is None for each in frozen[column]] == [each is None for each in ends]
+    compare(traffic, found, oracle, table, ENDED)
+
+
+@pytest.mark.parametrize("days", [ENDED, RUNNING])
+def test_covariates_of_other_metrics_and_attributes_agree_with_sql_unit_by_unit(traffic, monkeypatch, days):
+    original, seen = metric_cells._covariates, []
+
+    def spy(metric, values, cells, when):
+        seen.append((when.counted, original(metric, values, cells, when)))
+        return seen[-1][1]
+
+    monkeypatch.setattr(metric_cells, "_covariates", spy)
+    found, oracle = read(traffic, ADJUSTED, days)
+    lab, _ = traffic
+    ((counted, (columns, places, names)),) = seen
+    name = "covariates_of_others"
+    rows = oracle.rows(name, day=ends_of_days(lab, days)[-1], closes=None if days == ENDED else 6)
+    order, numbers = np.argsort(rows["unit_id"]), columns_of(rows)
+    assert np.array_equal(found.assignments.unit_id[counted], rows["unit_id"][order])
+    assert len(columns) == numbers.shape[1] - 1 == 10
+    for place, column in enumerate(columns, start=1):
+        assert np.allclose(column[counted], numbers[order, place], rtol=1e-12, atol=1e-12), place
+        assert np.ptp(numbers[:, place]) > 0, "a constant would pass"
+    assert places == (1, 2, (3, 4), 5, 6, 7, 8, 9, 10)
+    assert names == (
+        name,
+        *("austrian", "ratio", "steps", "time_to_event", "distinct", "max"),
+        *("age", "age (missing)"),
+    )
+    metric = found.metrics[name]
+    agree(metric.total, numbers, cells_of(rows), name)
+    by_segment = cells_of(rows, segments_of(found, oracle), found.segments["platform"])
+    agree(metric.by_segment["platform"], numbers, by_segment, name)
+
+
+def of_units(values, level):
+    """The quantile of independent values and the order statistics around it: Hahn and Meeker, section 5.2."""
+    ordered = np.concatenate([[-np.inf], np.sort(values), [np.inf]])
+    lower = ss.binom.ppf(0.025, values.size, level)
+    upper = ss.binom.ppf(0.975, values.size, level) + 1
+    return np.quantile(values, level), ordered[int(lower)], ordered[int(upper)]
+
+
+def of_events(values, units, level):
+    """The quantile of events and its interval, units being clusters: Liu et al. (2019), Woodruff's interval.
+
+    The share below is a ratio of two sums over units; the delta method gives its variance.
+    """
+    known, owner = np.unique(units, return_inverse=True)
+    k = known.size
+    events, below = np.bincount(owner).astype(float), np.zeros(k)
+    # A ratio is refused where its denominator is not known to 30 %.
+    if k < 2 or events.std(ddof=1) / np.sqrt(k) > 0.3 * events.mean():
+        return np.nan, np.nan, np.nan
+    quantile = np.quantile(values, level)
+    np.add.at(below, owner, values <= quantile)
+    share = below.sum() / events.sum()
+    covariance = np.cov(below, events)
+    variance = covariance[0, 0] - 2 * share * covariance[0, 1] + share * share * covariance[1, 1]
+    reach = Z * np.sqrt(variance / k) / events.mean()
+    low = np.quantile(values, level - reach) if level - reach > 0 else -np.inf
+    high = np.quantile(values, level + reach) if level + reach < 1 else np.inf
+    return quantile, low, high
+
+
+@pytest.mark.parametrize("name", QUANTILES)
+def test_quantiles_and_their_standard_errors_agree_with_sql_and_the_papers_formulas(traffic, name):
+    found, oracle = read(traffic, {name: QUANTILES[name]}, ENDED)
+    level, rows = QUANTILES[name]["quantile"], oracle.rows(name)
+    segment, values = segments_of(found, oracle), found.segments["platform"]
+    everyone = oracle.rows("billions")
+    metric, closed = found.metrics[name], 0
+    for moments, given in ((metric.total, ()), (metric.by_segment["platform"], (segment, values))):
+        units = cells_of(everyone, *given)
+        for index, places in cells_of(rows, *given).items():
+            cell = moments[index]
+            assert float(cell.n) == units[index].size, index
+            numbers = columns_of(rows)[places, 0]
+            if not numbers.size:
+                quantile = np.nan
+            elif name.endswith("_of_events"):
+                quantile, low, high = of_events(numbers, rows["unit_id"][places], level)
+            else:
+                quantile, low, high = of_units(numbers, level)
+            if np.isnan(quantile):
+                assert cell.status == Status.INSUFFICIENT_DATA, index
+                continue
+            assert float(cell.mean[0]) == pytest.approx(quantile, rel=1e-12), index
+            if np.isinf(high - low):
+                assert cell.status == Status.INSUFFICIENT_DATA, index
+                continue
+            closed += 1
+            se = float(np.sqrt(cell.variance() / cell.n))
+            assert se == pytest.approx((high - low) / (2 * Z), rel=1e-9), index
+    assert closed >= 2

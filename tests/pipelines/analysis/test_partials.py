@@ -17,8 +17,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from pipelines.analysis import analyse
+from pipelines.analysis import analyse, reading
+from pipelines.analysis.metric_cells import metric_moments
 from pipelines.analysis.partial_files import narrow
+from pipelines.definitions.cleaning import Cap
 from pipelines.definitions.loader import Definitions
 from pipelines.definitions.metrics import Metric
 from pipelines.engine.warehouse import Warehouse, open_warehouse
@@ -225,7 +227,10 @@ def test_time_that_passes_brings_only_units_with_events_in_it(lab, tmp_path, fil
     assert 0 < touched(filled_world) < 60
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied", "not ours"])
+@pytest.mark.parametrize(
+    "damage",
+    ["flipped", *(pytest.param(each, marks=pytest.mark.slow) for each in ("truncated", "emptied", "not ours"))],
+)
 def test_a_damaged_file_is_noticed_and_written_anew(lab, tmp_path, filled_world, damage):
     known, now, path = definitions(lab), START + 10 * DAY, tmp_path / "partials" / "checkout.npz"
     looks(filled_world, known, now, path.parent)
@@ -271,3 +276,66 @@ def test_narrow_numbers_are_the_same_numbers(values):
     small = narrow(array)
     assert np.array_equal(small.astype(np.float64), array, equal_nan=True)
     assert small.nbytes <= array.nbytes
+
+
+FEW = ("bought", "revenue", "capped", "orders", "back", "per_view", "slow", "spent")
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the metrics that are computed from numbers of units, as they are."""
+    names: list[str] = []
+
+    def noted(metric: Any, *others: Any) -> Any:
+        names.append(metric.name)
+        return metric_moments(metric, *others)
+
+    monkeypatch.setattr(reading, "metric_moments", noted)
+    return names
+
+
+def kept_look(arriving: Arriving, known: Definitions, now: datetime, partials: Path, computed: list[str]) -> set[str]:
+    """What a look with what was kept computes; it gives what a look at all events gives."""
+    computed.clear()
+    (found,) = analyse(arriving.warehouse, known, None, now=now, partials=partials)
+    names = set(computed)
+    (anew,) = analyse(arriving.warehouse, known, None, now=now)
+    assert to_json(found) == to_json(anew)
+    return names
+
+
+def test_a_look_computes_only_what_something_happened_to(lab, tmp_path, filled_world, computed):
+    known, now, folder = definitions(lab, FEW), START + 15 * DAY / 2 + timedelta(minutes=10), tmp_path / "partials"
+    every = set(FEW)
+    filled_world.warehouse.rows("DELETE FROM event_rows WHERE occurred_at >= TIMESTAMP '2026-03-08'")
+    filled_world.warehouse.rows("DELETE FROM exposure_rows WHERE exposed_at >= TIMESTAMP '2026-03-09 12:00:00'")
+    assert kept_look(filled_world, known, now, folder, computed) == every
+    written = (folder / "checkout.npz").stat().st_mtime_ns
+    assert kept_look(filled_world, known, now, folder, computed) == set()
+    assert kept_look(filled_world, known, now + timedelta(minutes=40), folder, computed) == set()
+    assert (folder / "checkout.npz").stat().st_mtime_ns == written
+    matured = kept_look(filled_world, known, now + timedelta(hours=8), folder, computed)
+    assert {"bought", "orders"} <= matured <= {"bought", "orders", "back"}  # the others have no window
+    assert kept_look(filled_world, known, now + DAY, folder, computed) == every  # a day more in every series
+    filled_world.arrive("events", filled_world.order[700:])
+    assert kept_look(filled_world, known, now + DAY, folder, computed) == every
+
+
+def test_a_metric_that_is_defined_otherwise_is_computed_anew(lab, tmp_path, filled_world, computed):
+    known, now = definitions(lab, FEW), START + 10 * DAY
+    kept_look(filled_world, known, now, tmp_path, computed)
+    metrics = {**known.metrics, "capped": known.metrics["capped"].model_copy(update={"cap": Cap(upper=10.0)})}
+    assert kept_look(filled_world, replace(known, metrics=metrics), now, tmp_path, computed) == {"capped"}
+    including = definitions(lab, FEW, immature="include")
+    assert {"bought", "orders"} <= kept_look(filled_world, including, now, tmp_path, computed)
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x05\x06" + bytes(18), None], ids=["emptied", "not ours", "flipped"])
+def test_damaged_moments_are_computed_anew(lab, tmp_path, filled_world, computed, damage, caplog):
+    known, now, path = definitions(lab, FEW), START + 10 * DAY, tmp_path / "checkout.moments"
+    kept_look(filled_world, known, now, tmp_path, computed)
+    good = path.read_bytes()
+    path.write_bytes(good[:300] + bytes([good[300] ^ 0xFF]) + good[301:] if damage is None else damage)
+    assert kept_look(filled_world, known, now, tmp_path, computed) == set(FEW)
+    assert any("checkout.moments is not used" in each for each in statements(caplog))
+    assert kept_look(filled_world, known, now, tmp_path, computed) == set()
