@@ -32,6 +32,8 @@ Lin's regression from rows (HC0 to HC3)     `stats.regression.regression_effect`
 Post-stratification                         `stats.strata.post_stratify`
 Missing covariates                          `stats.covariates.fill_missing`
 Quantile; of clustered events               `stats.quantiles.quantile`, `stats.quantiles.clustered_quantile`
+Quantile over time; of clustered events     `stats.standing_values.StandingValues`,
+                                            `stats.standing_values.clustered_quantiles_over_time`
 Difference of quantiles; relative           `stats.quantiles.quantile_effect`,
                                             `stats.quantiles.relative_quantile_effect`
 Winsorising, pooled or fixed cuts           `stats.winsor.pooled_cuts`, `stats.winsor.fixed_cuts`,

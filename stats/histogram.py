@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,49 @@ from stats.status import FloatArray, Status, StatusArray, where_status, worst
 
 _TYPE_7, _KINDS = 7, (4, 7)
 _WHOLE = 4.0 * float(np.finfo(np.float64).eps)
+
+
+class Ordered(Protocol):
+    """Values in ascending order, cell by cell: what quantiles are looked up in."""
+
+    @property
+    def n(self) -> FloatArray:
+        """Values per cell."""
+
+    @property
+    def status(self) -> StatusArray:
+        """`Status` per cell."""
+
+    def order_statistic(self, rank: npt.ArrayLike) -> FloatArray:
+        """The `rank`-th smallest value of each cell (1 is the smallest); NaN outside 1 to n."""
+
+
+def interpolated_quantile(values: Ordered, p: npt.ArrayLike, *, kind: int = 7) -> FloatArray:
+    """Quantile at level `p` in [0, 1], interpolated linearly between order statistics, shape ``cells``.
+
+    Parameters
+    ----------
+    p
+        Level; broadcasts to the cells.
+    kind
+        7: what R, numpy ("linear") and DuckDB (``quantile_cont``) give by default. 4: linear interpolation of the
+        empirical distribution function, as survey software does.
+
+    Notes
+    -----
+    Types 7 and 4 of Hyndman and Fan (1996), The American Statistician 50:361-365.
+    """
+    if kind not in _KINDS:
+        raise OutOfRangeError("kind", kind, "4 or 7")
+    level, n = np.asarray(p, np.float64), values.n
+    height = 1.0 + level * (n - 1.0) if kind == _TYPE_7 else np.clip(level * n, 1.0, n)
+    # A level such as 0.9 times n is a whole number but for its rounding: that rank alone is meant.
+    nearest = np.round(height)
+    height = np.where(np.abs(height - nearest) <= _WHOLE * np.abs(height), nearest, height)
+    below = np.floor(height)
+    low = values.order_statistic(below)
+    high = values.order_statistic(np.minimum(below + 1.0, n))
+    return np.asarray(low + (height - below) * (high - low), np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -127,31 +171,8 @@ class Histogram:
         return np.where(inside, padded[np.where(inside, position, -1)], np.nan)
 
     def quantile(self, p: npt.ArrayLike, *, kind: int = 7) -> FloatArray:
-        """Quantile at level `p` in [0, 1], interpolated linearly, shape ``cells``.
-
-        Parameters
-        ----------
-        p
-            Level; broadcasts to the cells.
-        kind
-            7: what R, numpy ("linear") and DuckDB (``quantile_cont``) give by default. 4: linear interpolation of the
-            empirical distribution function, as survey software does.
-
-        Notes
-        -----
-        Types 7 and 4 of Hyndman and Fan (1996), The American Statistician 50:361-365.
-        """
-        if kind not in _KINDS:
-            raise OutOfRangeError("kind", kind, "4 or 7")
-        level = np.asarray(p, np.float64)
-        height = 1.0 + level * (self.n - 1.0) if kind == _TYPE_7 else np.clip(level * self.n, 1.0, self.n)
-        # A level such as 0.9 times n is a whole number but for its rounding: that rank alone is meant.
-        nearest = np.round(height)
-        height = np.where(np.abs(height - nearest) <= _WHOLE * np.abs(height), nearest, height)
-        below = np.floor(height)
-        low = self.order_statistic(below)
-        high = self.order_statistic(np.minimum(below + 1.0, self.n))
-        return np.asarray(low + (height - below) * (high - low), np.float64)
+        """Quantile at level `p` in [0, 1], shape ``cells``: `interpolated_quantile`."""
+        return interpolated_quantile(self, p, kind=kind)
 
 
 def align(first: Histogram, second: Histogram) -> tuple[Histogram, Histogram]:
@@ -248,5 +269,5 @@ class LogHistogram:
         return replace(between, cross=between.cross + self.bins.cross.sum(axis=0))
 
     def histogram(self) -> Histogram:
-        """The bins as an exact histogram of their means: quantiles are off by at most `accuracy`, relative."""
+        """The bins as an exact histogram of their means: quantiles are off by less than a bin's relative width."""
         return Histogram.from_counts(self.bins.mean[:, 0], self.bins.n)

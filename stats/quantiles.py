@@ -10,7 +10,7 @@ from scipy import special
 
 from stats.effect import Effect, Scale
 from stats.errors import OutOfRangeError, StatsError, check_probability
-from stats.histogram import Histogram
+from stats.histogram import Histogram, Ordered, interpolated_quantile
 from stats.lift import CONTROL_CV_LIMIT
 from stats.moments import Moments
 from stats.ratios import linearise
@@ -83,14 +83,14 @@ def order_statistic_ranks(
     return _binomial_quantile(tail, count, level), _binomial_quantile(1.0 - tail, count, level) + 1.0
 
 
-def quantile(histogram: Histogram, p: npt.ArrayLike, *, confidence: float = 0.95) -> Quantile:
+def quantile(values: Ordered, p: npt.ArrayLike, *, confidence: float = 0.95) -> Quantile:
     """Quantile of independent values with its order-statistic interval.
 
     Parameters
     ----------
-    histogram
-        Distribution of the metric per randomisation unit (``Histogram.from_rows`` for rows). When the values are
-        events of units, use `clustered_quantile`: this interval would be too narrow.
+    values
+        The metric per randomisation unit: ``Histogram.from_rows`` for rows, `stats.standing_values` over time. When the
+        values are events of units, use `clustered_quantile`: this interval would be too narrow.
     p
         Level in (0, 1); broadcasts with the cells.
     confidence
@@ -107,19 +107,19 @@ def quantile(histogram: Histogram, p: npt.ArrayLike, *, confidence: float = 0.95
     >>> float(result.value), float(result.low), float(result.high)
     (91.0, 85.0, 97.0)
     """
-    lower, upper = order_statistic_ranks(histogram.n, p, confidence=confidence)
-    value = histogram.quantile(p)
-    low, high = histogram.order_statistic(lower), histogram.order_statistic(upper)
-    usable = histogram.status < Status.ZERO_VARIANCE
+    lower, upper = order_statistic_ranks(values.n, p, confidence=confidence)
+    value = interpolated_quantile(values, p)
+    low, high = values.order_statistic(lower), values.order_statistic(upper)
+    usable = values.status < Status.ZERO_VARIANCE
     low = np.where(usable & (lower < 1), -np.inf, low)
-    high = np.where(usable & (upper > histogram.n), np.inf, high)
+    high = np.where(usable & (upper > values.n), np.inf, high)
     unbounded = where_status(usable & (np.isinf(low) | np.isinf(high)), Status.UNBOUNDED)
     return Quantile(
         value=np.where(usable, value, np.nan),
         low=np.where(usable, low, np.nan),
         high=np.where(usable, high, np.nan),
         confidence=confidence,
-        status=worst(histogram.status, unbounded),
+        status=worst(values.status, unbounded),
     )
 
 
@@ -199,10 +199,29 @@ def clustered_quantile(
     histogram = Histogram.from_rows(events)
     value = histogram.quantile(p, kind=kind)
     below = events_below(events, owners, float(value))
+    return woodruff_quantile(histogram, value, below, p, confidence=confidence, kind=kind)
+
+
+def woodruff_quantile(
+    values: Ordered, value: FloatArray, below: Moments, p: float, *, confidence: float = 0.95, kind: int = 7
+) -> Quantile:
+    """The interval of a quantile of events, from `woodruff_levels` of its cells.
+
+    Parameters
+    ----------
+    values
+        The events' values.
+    value
+        Their quantile.
+    below
+        As for `woodruff_levels`, with the same cells.
+    p, confidence, kind
+        As for `clustered_quantile`.
+    """
     low_level, high_level = woodruff_levels(below, p, confidence=confidence)
-    low, high = (histogram.quantile(np.nan_to_num(level), kind=kind) for level in (low_level, high_level))
+    low, high = (interpolated_quantile(values, np.nan_to_num(level), kind=kind) for level in (low_level, high_level))
     known = np.isfinite(low_level) & np.isfinite(high_level)
-    status = worst(histogram.status, where_status(~known, Status.INSUFFICIENT_DATA))
+    status = worst(values.status, where_status(~known, Status.INSUFFICIENT_DATA))
     usable = status < Status.ZERO_VARIANCE
     low = np.where(usable, np.where(low_level <= 0, -np.inf, low), np.nan)
     high = np.where(usable, np.where(high_level >= 1, np.inf, high), np.nan)

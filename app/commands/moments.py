@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from app.commands.session import emit_csv, say, session
+from app.commands.session import emit_text, say, session
 
 group = typer.Typer(no_args_is_help=True, help="Let your own warehouse aggregate: the SQL for it.")
 
@@ -57,6 +57,6 @@ def sql(
     wanted = definitions.experiment(experiment)
     at = datetime.now(UTC) if until is None else moment(until)
     # As it is: a name in it that were made fit for terminals would match nothing in the warehouse.
-    emit_csv(moments_sql(wanted, definitions.metrics, until=at, dialect=dialect.value) + "\n")
+    emit_text(moments_sql(wanted, definitions.metrics, until=at, dialect=dialect.value))
     if wanted.data != "moments":
         say(f'{experiment} is analysed from events: set data = "moments" in its file to analyse what this gives.')

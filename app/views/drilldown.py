@@ -24,6 +24,7 @@ from pipelines.reports.drilldown import (
     estimand,
     zero_text,
 )
+from pipelines.reports.unrevealed import without_withheld
 from pipelines.store.human_decisions import HumanDecision
 from pipelines.store.snapshot import MetricResult, Snapshot
 
@@ -64,8 +65,9 @@ def show_metric(snapshot: Snapshot, name: str, *, decided: HumanDecision | None)
         axis=Markup(presentation.axis_svg(axis)),  # noqa: S704 its labels are numbers
     )
     show_timelines(snapshot, metric=name, decided=decided)
-    _show_days(snapshot, metric)
-    _show_distribution(snapshot, metric)
+    seen = without_withheld(snapshot)
+    for show in (_show_days, _show_distribution):
+        show(seen, next(each for each in seen.metrics if each.metric == name))
     tables = metric_breakdowns(snapshot, metric)
     if tables:
         st.subheader("Segments and choices")

@@ -50,7 +50,7 @@ def decision_record(
         success = _verdicts(metrics, "success", variant.name)
         guardrails = _verdicts(metrics, "guardrail", variant.name)
         futile = early and look is not None and given_up(look, metrics, variant.name)
-        decisions[variant.name] = _decision(
+        decisions[variant.name] = treatment_decision(
             success, guardrails, blocked=blocked, early=early and not futile, fixed=look is None
         )
     overall = _overall(list(decisions.values()))
@@ -99,7 +99,7 @@ def taken_looks(metrics: Sequence[MetricResult]) -> int:
     return max((len(each.looks) for metric in metrics for each in metric.comparisons), default=0)
 
 
-def _decision(
+def treatment_decision(
     success: Sequence[Verdict | None],
     guardrails: Sequence[Verdict | None],
     *,
@@ -107,7 +107,19 @@ def _decision(
     early: bool,
     fixed: bool,
 ) -> Decision:
-    """Before its end a sequential design may ship or roll back; what is undecided keeps running."""
+    """What to do with one treatment: before its end a sequential design may ship or roll back, else it keeps running.
+
+    Parameters
+    ----------
+    success, guardrails
+        Verdicts of its metrics; ``None`` where one is withheld.
+    blocked
+        Whether a health check blocks.
+    early
+        Whether the planned end is still ahead, and nothing was given up.
+    fixed
+        Whether the design judges once, at its end.
+    """
     given = [verdict for verdict in (*success, *guardrails) if verdict is not None]
     found = decide(
         [verdict or Verdict.NOT_ENOUGH_DATA for verdict in success],

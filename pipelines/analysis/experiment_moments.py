@@ -35,7 +35,7 @@ class MetricMoments:
         By the other policies for units seen in several variants: shape ``(variants,)``; empty where no unit was, and
         for quantiles.
     daily
-        Shape ``(variants, days)``; the last day is the total but for rounding. None without days.
+        Shape ``(variants, days)``; the last day is the total but for rounding, also of a quantile. None without days.
     segment_daily
         By attribute: shape ``(variants, values, days)``, where it was asked for.
     covariates

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +17,7 @@ from pipelines.analysis.experiment_moments import Ends, MetricMoments
 from pipelines.analysis.maturity import Booleans, Maturity
 from pipelines.analysis.partials import OverDays
 from pipelines.analysis.quantile_cells import quantile_moments
+from pipelines.analysis.quantile_days import DailyQuantiles
 from pipelines.analysis.segments import Segment
 from pipelines.analysis.source_rows import Period
 from stats.bins import counts_in_bins, readable_bins, with_zero
@@ -109,6 +110,7 @@ def metric_moments(
     stretches = cells.stretches(when)
     if metric.quantile is not None:
         found = quantile_moments(metric, values.rows, cells.assignments, cells.segments, when, outcomes)
+        found |= _daily_quantiles(metric, values, cells, when, outcomes[0])
         spread = _distribution(outcomes[0][stretches.order], stretches, cells) if metric.of == "units" else None
         return MetricMoments(**shared, matures_at=when.matures_at, distribution=spread, **found)  # type: ignore[arg-type]
     covariates, places, names = _covariates(metric, values, cells, when)
@@ -191,14 +193,38 @@ def _daily(
     entering, changes = sums, None
     if not when.at_once:
         entering, changes = _since_entry(metric, values, cells, when, covariates, before, ends, sums)
+
+    def over(attribute: str | None, shape: tuple[int, ...], cell: Integers) -> Moments:
+        return entering.daily(cells.places(attribute), shape, days, changes, cell)
+
+    return _over_cells(cells, over)
+
+
+def _daily_quantiles(
+    metric: MetricColumns, values: ColumnValues, cells: Cells, when: Maturity, outcome: FloatArray
+) -> dict[str, object]:
+    days = cells.period.days.size
+    if not days:
+        return {}
+    if metric.of == "events":
+        series = DailyQuantiles.of_events(metric, values.rows, when, days=days)
+    else:
+        over_days = None if when.at_once else values.over_days(metric.outcome[0])
+        series = DailyQuantiles.of_units(metric, over_days, outcome, when, days=days)
+    daily, segment_daily = _over_cells(cells, lambda _, shape, cell: series.moments(shape, cell))
+    return {"daily": daily, "segment_daily": segment_daily}
+
+
+def _over_cells(
+    cells: Cells, over: Callable[[str | None, tuple[int, ...], Integers], Moments]
+) -> tuple[Moments, dict[str, Moments]]:
+    """The daily series per variant, and by segment where it is asked for: of an attribute, a shape, units' cells."""
     variant = np.minimum(cells.assignments.variant, cells.variants - 1).astype(np.int64)
-    total = entering.daily(cells.places(None), (cells.variants,), days, changes, variant)
     by_segment = {}
     for name, part in cells.segments.items() if cells.segment_days else ():
         size = len(part.values)
-        shape = (cells.variants, size)
-        by_segment[name] = entering.daily(cells.places(name), shape, days, changes, variant * size + part.code)
-    return total, by_segment
+        by_segment[name] = over(name, (cells.variants, size), variant * size + part.code)
+    return over(None, (cells.variants,), variant), by_segment
 
 
 def _since_entry(

@@ -236,7 +236,7 @@ def needs_of(wanted: Sequence[MetricColumns], *, at_once: Iterable[bool], days: 
         for column in metric.all_columns:
             needs = found.setdefault(partial_key(column), Needs())
             needs.final[plain(column)] = None
-        if not enters_final and days and metric.quantile is None:
+        if not enters_final and days and (metric.quantile is None or metric.of == "units"):
             for column in metric.outcome:
                 found[partial_key(column)].over[plain(column)] = None
         for key in metric.sources:

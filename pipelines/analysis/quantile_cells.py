@@ -40,11 +40,7 @@ def quantile_moments(
         units = np.flatnonzero(when.counted)
         values, owner = outcomes[0][units], units
     else:
-        column = metric.outcome[0]
-        assert isinstance(column, Column)  # noqa: S101 - quantiles are of one column
-        mine = rows[(column.source, column.distinct_of)]
-        chosen = counted(mine, column) & when.counted[mine.unit] & ~np.isnan(mine.value)
-        values, owner = mine.value[chosen], mine.unit[chosen]
+        values, owner, _ = counted_events(metric, rows, when)
 
     def over(cell: Integers, count: int, shape: tuple[int, ...]) -> Moments:
         n = np.bincount(cell[np.flatnonzero(when.counted)], minlength=count).astype(np.float64)
@@ -58,6 +54,17 @@ def quantile_moments(
     return {"total": total, "by_segment": by_segment}
 
 
+def counted_events(
+    metric: MetricColumns, rows: Mapping[SourceKey, SourceRows], when: Maturity
+) -> tuple[FloatArray, Integers, Integers]:
+    """Value, unit and day of the events that a quantile of events is of."""
+    column = metric.outcome[0]
+    assert isinstance(column, Column)  # noqa: S101 - quantiles are of one column
+    mine = rows[(column.source, column.distinct_of)]
+    chosen = counted(mine, column) & when.counted[mine.unit] & ~np.isnan(mine.value)
+    return mine.value[chosen], mine.unit[chosen], mine.day[chosen]
+
+
 def _cells(
     values: FloatArray, owner: Integers, cell: Integers, n: FloatArray, shape: tuple[int, ...], metric: MetricColumns
 ) -> Moments:
@@ -65,16 +72,14 @@ def _cells(
     where = cell[owner]
     order = np.argsort(where.astype(np.uint16) if n.size <= 2**16 else where, kind="stable")
     edges = np.searchsorted(where[order], np.arange(n.size + 1))
-    value, variance = np.full(n.size, np.nan), np.full(n.size, np.nan)
+    value, se = np.full(n.size, np.nan), np.full(n.size, np.nan)
     status = np.full(n.size, Status.INSUFFICIENT_DATA, np.int8)
     for place in range(n.size):
         rows = order[edges[place] : edges[place + 1]]
         if rows.size:
             found = _quantile(values[rows], owner[rows], metric)
-            value[place] = float(found.value)
-            variance[place] = float(found.se) ** 2 * n[place] if np.isfinite(found.se) else np.nan
-            status[place] = Status.INSUFFICIENT_DATA if found.status == Status.UNBOUNDED else found.status
-    return estimate_moments(value, variance, n, status, shape)
+            value[place], se[place], status[place] = found.value, found.se, found.status
+    return estimate_moments(value, se, n, status, shape)
 
 
 def _quantile(values: FloatArray, owner: Integers, metric: MetricColumns) -> Quantile:
@@ -85,14 +90,15 @@ def _quantile(values: FloatArray, owner: Integers, metric: MetricColumns) -> Qua
 
 
 def estimate_moments(
-    value: FloatArray, variance: FloatArray, n: FloatArray, status: StatusArray, shape: tuple[int, ...]
+    value: FloatArray, se: FloatArray, n: FloatArray, status: StatusArray, shape: tuple[int, ...]
 ) -> Moments:
-    """Estimates with a variance per unit, as Moments of that many units."""
-    known = np.isfinite(variance)
-    cross = np.where(known, variance * np.maximum(n - 1.0, 0.0), 0.0)
+    """Estimates with their standard errors, as Moments of so many units; without an interval there are too few data."""
+    known = np.isfinite(se)
+    variance = np.where(known, se, 0.0) ** 2 * n
+    unbounded = np.where(status == Status.UNBOUNDED, np.int8(Status.INSUFFICIENT_DATA), status)
     return Moments(
         n=n.reshape(shape),
         mean=value.reshape(*shape, 1),
-        cross=cross.reshape(*shape, 1, 1),
-        status=np.asarray(status, np.int8).reshape(shape),
+        cross=(variance * np.maximum(n - 1.0, 0.0)).reshape(*shape, 1, 1),
+        status=np.asarray(unbounded, np.int8).reshape(shape),
     )

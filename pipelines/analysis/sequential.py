@@ -22,6 +22,7 @@ from stats.status import Status
 
 # Beyond it a nominal coverage is 1 in double precision: nothing could be concluded.
 _LARGEST_COVERAGE = 1.0 - 1e-15
+TOO_WIDE = "it is too early: of so few units an interval that holds at every look is too wide to be told"
 NO_ESTIMATE = "The data allow no estimate with an uncertainty at this look."
 NO_BASELINE = "The control's value is still too uncertain to fix the information that is planned for the end."
 
@@ -202,7 +203,7 @@ def look_comparison(
     record = _record(look, effect, numbers, float(found.critical[-1]), planned, index=len(before) + 1)
     inside = float(found.futility[-1])
     record = replace(record, futility=inside if inside > 0 else None, given_up=bool(found.futile[-1]))
-    reason = "" if numbers is not plain else found.reasons[-1] or "it is too early: nothing of alpha may be spent yet"
+    reason = "" if numbers is not plain else found.reasons[-1] or TOO_WIDE
     return numbers, record, f"{reason[:1].upper()}{reason[1:]}" + ("." if reason else "")
 
 

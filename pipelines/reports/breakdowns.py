@@ -10,6 +10,7 @@ from pipelines.reports.advice import health_advice
 from pipelines.reports.provenance import cap_text
 from pipelines.reports.tables import (
     NOTHING,
+    WITHHELD,
     Span,
     Table,
     effect_texts,
@@ -26,6 +27,10 @@ from pipelines.store.snapshot import MetricResult, Snapshot
 POLICIES = {"exclude": "Left out", "first": "By first variant", "as_assigned": "As assigned"}
 CHOICES = {"raw": "Raw", "capped": "Capped", "adjusted": "Adjusted"}
 IDENTITIES = {"strict": "Strict", "first_touch": "First touch", "last_touch": "Last touch"}
+ONE_LOOK = (
+    "The ranges are those of a single look, narrower than the plan's, which hold at all looks: compare them with each "
+    "other, not with the scorecard."
+)
 BLOCKED = "A health check blocks, so none of these numbers is a result: use them to find the cause, not to decide."
 
 
@@ -52,7 +57,9 @@ def breakdowns(snapshot: Snapshot, *, segments_of: str | None = None) -> tuple[T
 
 
 def _greyed(snapshot: Snapshot, effects: Sequence[Table]) -> tuple[Table, ...]:
-    """Tables of effects; grey, and saying why, where a health check blocks."""
+    """Tables of effects, saying what their ranges are worth; grey, and saying why, where a health check blocks."""
+    if snapshot.plan.design != "fixed":
+        effects = [replace(table, notes=(*table.notes, ONE_LOOK)) if table.pictures else table for table in effects]
     if not snapshot.blocked:
         return tuple(effects)
     return tuple(replace(table, greyed=True, notes=(BLOCKED, *table.notes)) for table in effects)
@@ -79,7 +86,7 @@ def _segments(snapshot: Snapshot, metric: MetricResult) -> Iterator[Table]:
                         f"{name}, {effect.treatment}" if several else name,
                         f"{formatting.count(control.n)} / {formatting.count(treatment.n)}",
                         value_text(metric, control.mean),
-                        value_text(metric, treatment.mean),
+                        WITHHELD if effect.treatment in hidden else value_text(metric, treatment.mean),
                         *effect_texts(snapshot, metric, effect, withheld=effect.treatment in hidden),
                     )
                 )

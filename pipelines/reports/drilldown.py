@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pipelines import formatting
-from pipelines.reports.breakdowns import BLOCKED
+from pipelines.reports.breakdowns import BLOCKED, ONE_LOOK
 from pipelines.reports.method import window_text
 from pipelines.reports.provenance import cap_text
 from pipelines.reports.tables import (
+    WITHHELD,
     Span,
     Table,
     effect_texts,
@@ -190,7 +191,10 @@ def baseline_table(snapshot: Snapshot, baseline: str) -> Table | None:
                 # An effect between two treatments may be read when both may be read against control.
                 withheld = bool({effect.treatment, baseline} & hidden)
                 told = effect_texts(snapshot, metric, effect, withheld=withheld)
-                values = (value_text(metric, means[name]) for name in (baseline, effect.treatment))
+                values = (
+                    WITHHELD if name in hidden else value_text(metric, means[name])
+                    for name in (baseline, effect.treatment)
+                )
                 rows.append((metric.label, effect.treatment, *values, *told))
                 spans.append(span_of(effect, withheld=withheld))
     if not rows:
@@ -208,5 +212,6 @@ def baseline_table(snapshot: Snapshot, baseline: str) -> Table | None:
             *((BLOCKED,) if snapshot.blocked else ()),
             f"For exploring: the plan judges against {snapshot.control} only, so nothing here is a verdict.",
             "The ranges are not widened for the number of comparisons.",
+            *((ONE_LOOK,) if pictures and snapshot.plan.design != "fixed" else ()),
         ),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 from pipelines import formatting
 from pipelines.reports import wording
@@ -11,8 +12,15 @@ from pipelines.reports.scorecard import effects_withheld
 from pipelines.store.snapshot import Comparison, MetricResult, Snapshot
 from stats.verdicts import Decision, Verdict
 
-MOST_TIMES = 100.0
-"""Beyond so many times the units a number would only pretend that somebody could get them."""
+LATE_DATA = "Late or corrected data, once they are analysed again; or a person, with a reason."
+NOT_MORE_UNITS = (
+    "More units would not: every success metric is already known to change by less than the plan calls worth acting on."
+)
+_CARRYING: Final[dict[Decision, frozenset[str]]] = {
+    Decision.SHIP: frozenset({Verdict.BETTER}),
+    Decision.ROLL_BACK: frozenset({Verdict.WORSE, Verdict.HARMED}),
+}
+"""Verdicts that a decision rests on, where there is more than one way to it."""
 
 _Pair = tuple[MetricResult, Comparison]
 
@@ -54,7 +62,7 @@ def rule_text(snapshot: Snapshot) -> str:
 
 
 def would_change(snapshot: Snapshot) -> tuple[str, ...]:
-    """What would change the decision, in one or two sentences."""
+    """What would change the decision, in one to three sentences; nothing is named that would leave it as it is."""
     decision = Decision(snapshot.decision.decision)
     if decision is Decision.DO_NOT_TRUST:
         names = [wording.name_in_words(c.name, wording.HEALTH_CHECKS) for c in snapshot.health if c.blocks]
@@ -62,14 +70,22 @@ def would_change(snapshot: Snapshot) -> tuple[str, ...]:
     if decision is Decision.KEEP_RUNNING:
         return (_waiting(snapshot),)
     pairs = _about(snapshot)
-    found: list[str] = []
-    if decision in (Decision.INCONCLUSIVE, Decision.NEEDS_A_DECISION):
-        found += [text for metric, each in pairs if (text := _more_units(snapshot, metric, each))][:2]
-    elif nearest := _nearest(pairs):
-        found.append(nearest)
-    if decision is Decision.NEEDS_A_DECISION and not found:
-        found.append("A person's decision, with a reason.")
-    return tuple(found) or ("Late or corrected data, once they are analysed again; or a person, with a reason.",)
+    if decision is Decision.NEEDS_A_DECISION:
+        weighed = Verdict.WORSE in _verdicts(snapshot, "success")
+        unproven = [] if weighed else [pair for pair in pairs if pair[0].role == "guardrail"]
+        return (*_more(snapshot, unproven), "A person's decision, with a reason.")
+    if decision is Decision.INCONCLUSIVE:
+        success = [pair for pair in pairs if pair[0].role == "success"]
+        found = _more(snapshot, success or pairs)
+        small = bool(success) and all(each.verdict == Verdict.TOO_SMALL_TO_MATTER for _, each in success)
+        return found or ((NOT_MORE_UNITS,) if small else ()) + (LATE_DATA,)
+    return (_turning(snapshot, pairs) or LATE_DATA,)
+
+
+def _more(snapshot: Snapshot, pairs: Sequence[_Pair]) -> tuple[str, ...]:
+    from pipelines.reports.more_units import more_units  # heavy, and few decisions ask for it
+
+    return tuple(text for metric, each in pairs if (text := more_units(snapshot, metric, each)))[:2]
 
 
 def _about(snapshot: Snapshot) -> list[_Pair]:
@@ -100,104 +116,87 @@ def _waiting(snapshot: Snapshot) -> str:
     return f"{which}, if a success metric is clearly better or worse there, or a guardrail is harmed."
 
 
-def _nearest(pairs: Sequence[_Pair]) -> str:
-    """The verdict whose interval ends closest to where it would be another one, measured in widths of the interval."""
-    found = []
+def _turning(snapshot: Snapshot, pairs: Sequence[_Pair]) -> str:
+    """The verdict that is closest to one with which the decision would be another, in widths of its interval.
+
+    Where no verdict by itself would turn the decision, those that would have to be otherwise together; empty where it
+    cannot be told.
+    """
+    found, known = [], True
     for metric, each in pairs:
-        limits = _limit(metric, each)
-        if limits is None:
-            continue
-        end, limit, otherwise = limits
+        ways = _ways(metric, each)
+        known = known and bool(ways)
         low, high = each.lift_interval or each.difference_interval or (math.nan, math.nan)
-        width = high - low
-        if math.isfinite(width) and width > 0:
-            found.append((abs(end - limit) / width, metric, each, end, limit, otherwise))
+        for end, limit, verdict in ways:
+            instead = _decided(snapshot, metric, each, verdict)
+            if math.isfinite(high - low) and high > low and instead is not _decided(snapshot, metric, each, None):
+                found.append((abs(end - limit) / (high - low), metric, each, end, limit, verdict, instead))
+    several = len(snapshot.arms) > 2
     if not found:
-        return ""
-    _, metric, each, end, limit, otherwise = min(found, key=lambda each: each[0])
-    several = f" ({each.treatment})" if len({pair[1].treatment for pair in pairs}) > 1 else ""
-    shown = _size(metric, each, end, (limit,))
+        carry = [pair for pair in pairs if pair[1].verdict in _CARRYING[Decision(snapshot.decision.decision)]]
+        if not known or len(carry) < 2:
+            return ""
+        names = [
+            f"{metric.label}{f' ({each.treatment})' if several else ''} ({wording.verdict_word(each.verdict).label})"
+            for metric, each in carry
+        ]
+        return f"No metric by itself: {', '.join(names[:-1])} and {names[-1]} would all have to read otherwise."
+    _, metric, each, end, limit, verdict, instead = min(found, key=lambda way: way[0])
     line = "no change" if limit == 0 else _size(metric, each, limit, ())
     return (
-        f"Closest to another verdict is {metric.label}{several}: its interval ends at {shown}; had it reached "
-        f"{line}, the verdict would be “{otherwise}”."
+        f"Closest is {metric.label}{f' ({each.treatment})' if several else ''}: its interval ends at "
+        f"{_size(metric, each, end, (limit,))}; had it reached {line}, the verdict would be "
+        f"“{wording.verdict_word(verdict).label}” and the decision{f' on {each.treatment}' if several else ''} "
+        f"“{wording.decision_word(instead).label}”."
     )
 
 
-def _limit(metric: MetricResult, each: Comparison) -> tuple[float, float, str] | None:
-    """The end of the interval that matters, what it would have to reach, and the verdict it would then be."""
+def _decided(snapshot: Snapshot, metric: MetricResult, each: Comparison, verdict: Verdict | None) -> Decision:
+    """What would be decided on a treatment with another verdict of one metric, or with those it has."""
+    from pipelines.analysis.decisions import treatment_decision  # heavy
+
+    def verdicts(role: str) -> list[Verdict | None]:
+        return [
+            verdict if verdict and other is metric else Verdict(found.verdict) if found.verdict else None
+            for other in snapshot.metrics
+            for found in other.comparisons
+            if other.role == role and found.treatment == each.treatment
+        ]
+
+    return treatment_decision(
+        verdicts("success"),
+        verdicts("guardrail"),
+        blocked=False,
+        early=snapshot.phase != "ended",
+        fixed=snapshot.plan.design == "fixed",
+    )
+
+
+def _ways(metric: MetricResult, each: Comparison) -> list[tuple[float, float, Verdict]]:
+    """An end of the interval, what it would have to reach, and the verdict it would then be."""
     related = each.lift_interval is not None and (each.lift is not None or metric.margin is not None)
     low, high = (each.lift_interval if related else each.difference_interval) or (math.nan, math.nan)
     worst, best = (low, high) if metric.better == "higher" else (high, low)
-    sign = 1.0 if metric.better == "higher" else -1.0
-    words = wording.VERDICTS
+    margin = None if metric.margin is None or not related else metric.margin
+    at_margin = math.nan if margin is None else -margin if metric.better == "higher" else margin
     match Verdict(each.verdict or "not_enough_data"):
         case Verdict.BETTER:
-            return worst, 0.0, words[Verdict.NO_CLEAR_CHANGE].label
+            return [(worst, 0.0, Verdict.NO_CLEAR_CHANGE)]
         case Verdict.WORSE:
-            return best, 0.0, words[Verdict.NO_CLEAR_CHANGE].label
-        case Verdict.SAFE if metric.margin is not None and related:
-            return worst, -sign * metric.margin, words[Verdict.NOT_YET_PROVEN_SAFE].label
-        case Verdict.SLIGHTLY_WORSE_WITHIN_TOLERANCE if metric.margin is not None and related:
-            return worst, -sign * metric.margin, words[Verdict.HARMED].label
-        case Verdict.HARMED:
-            return best, 0.0, words[Verdict.NOT_YET_PROVEN_SAFE].label
+            return [(best, 0.0, Verdict.NO_CLEAR_CHANGE)]
+        case Verdict.NO_CLEAR_CHANGE:
+            return [(worst, 0.0, Verdict.BETTER), (best, 0.0, Verdict.WORSE)]
+        case Verdict.SAFE if margin is not None:
+            return [(worst, at_margin, Verdict.NOT_YET_PROVEN_SAFE)]
+        case Verdict.SLIGHTLY_WORSE_WITHIN_TOLERANCE if margin is not None:
+            return [(worst, at_margin, Verdict.HARMED)]
+        case Verdict.HARMED if margin is not None:
+            return [
+                (best, 0.0, Verdict.NOT_YET_PROVEN_SAFE),
+                (worst, at_margin, Verdict.SLIGHTLY_WORSE_WITHIN_TOLERANCE),
+            ]
         case _:
-            return None
-
-
-def _more_units(snapshot: Snapshot, metric: MetricResult, each: Comparison) -> str:
-    """What more units would show, where that is what is missing."""
-    from stats.precision import units_factor_to_exclude
-
-    several = f" ({each.treatment})" if len(snapshot.arms) > 2 else ""
-    if each.verdict == Verdict.NOT_YET_PROVEN_SAFE and metric.margin is not None and each.lift is not None:
-        sign = 1.0 if metric.better == "higher" else -1.0
-        low, high = each.lift_interval or (math.nan, math.nan)
-        near = low if metric.better == "higher" else high
-        if not math.isfinite(near):
-            return ""
-        factor = units_factor_to_exclude(each.lift, near, -sign * metric.margin)
-        if factor > MOST_TIMES:
-            return f"{metric.label}{several}: more units alone would hardly prove it safe."
-        times = _times(factor)
-        return f"{metric.label}{several} would be proven safe by about {times} the units, if its change stays as it is."
-    if each.verdict == Verdict.NO_CLEAR_CHANGE and metric.role == "success":
-        return _power(snapshot, metric, each, several)
-    return ""
-
-
-def _power(snapshot: Snapshot, metric: MetricResult, each: Comparison, several: str) -> str:
-    """The effect that so many units find, beside the one that was asked for."""
-    from stats.precision import detectable_effect, units_factor
-
-    plan, control = snapshot.plan, next(arm.mean for arm in metric.arms if arm.variant == snapshot.control)
-    minimum, relative = plan.minimum_effect, plan.relative
-    if metric.minimum_effect is not None:
-        minimum, relative = metric.minimum_effect, metric.minimum_relative
-    if not each.se or minimum <= 0 or (relative and not control):
-        return ""
-    scale = abs(control) if relative and control else 1.0
-    level = {"confidence": each.confidence, "power": plan.power}
-    found, factor = detectable_effect(each.se, **level) / scale, units_factor(each.se, minimum * scale, **level)
-
-    def size(value: float) -> str:
-        shown = formatting.difference(value, kind=metric.kind, unit_label=metric.unit_label)
-        return (formatting.signed_percent(value) if relative else shown).lstrip("+")
-
-    share = formatting.short_percent(plan.power)
-    told = f"{metric.label}{several}: so many units find a true change of {size(found)} with {share} power"
-    wanted = formatting.short_percent(minimum) if relative else size(minimum)
-    if factor <= 1.0:
-        return f"{told}, no larger than the {wanted} that was asked for."
-    if factor > MOST_TIMES:
-        return f"{told}; the {wanted} that was asked for is out of reach."
-    return f"{told}; for the {wanted} that was asked for it takes about {_times(factor)} the units."
-
-
-def _times(factor: float) -> str:
-    places = 1 if factor < 10 else 0
-    return f"{formatting.number(math.ceil(factor * 10**places) / 10**places, places=places)} times"
+            return []
 
 
 def _size(metric: MetricResult, each: Comparison, value: float, limits: Sequence[float]) -> str:

@@ -23,6 +23,7 @@ from pipelines.reports.intervals import axis_svg, interval_svg, shared_axis
 from pipelines.reports.method import method_notes
 from pipelines.reports.scorecard import ScorecardRow, effects_withheld, scorecard
 from pipelines.reports.timeline import timelines
+from pipelines.reports.unrevealed import without_withheld
 from pipelines.store.human_decisions import HumanDecision
 from pipelines.store.snapshot import Comparison, MetricResult, Snapshot
 from stats.verdicts import Decision
@@ -150,7 +151,7 @@ def _section(snapshot: Snapshot, decided: HumanDecision | None, *, level: int) -
     }
     about = [row for row in rows if row.treatment == snapshot.decision.treatment] or rows
     return {
-        "snapshot": snapshot,
+        "snapshot": without_withheld(snapshot),
         "level": level,
         "decided": decided,
         "decision": wording.decision_word(snapshot.decision.decision),

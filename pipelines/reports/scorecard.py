@@ -21,7 +21,7 @@ class ScorecardRow:
     control, treatment
         Names of the two variants.
     control_text, treatment_text
-        The metric's values with their unit.
+        The metric's values with their unit; ``"withheld"`` for a treatment whose effect is.
     control_units, treatment_units, units_text
         Units analysed per arm, and both in words.
     change_text, interval_text
@@ -117,9 +117,9 @@ def shown_at(snapshot: Snapshot) -> str:
 def scorecard(snapshot: Snapshot) -> tuple[ScorecardRow, ...]:
     """One row per metric and treatment, in the snapshot's order: success, guardrails, secondary, exploratory.
 
-    Before the planned end of a fixed design the values per arm are shown and the effects withheld: an early look at a
-    fixed-horizon interval is how false positives are made. Where a health check blocks, the numbers stay
-    (greyed, for whoever looks for the cause) and the verdicts do not.
+    Before the planned end of a fixed design the effects are withheld, and with them the treatments' values, from which
+    everybody can subtract: an early look at a fixed-horizon interval is how false positives are made. Where a health
+    check blocks, the numbers stay (greyed, for whoever looks for the cause) and the verdicts do not.
     """
     return tuple(_row(snapshot, metric, comparison) for metric in snapshot.metrics for comparison in metric.comparisons)
 
@@ -131,7 +131,7 @@ def _row(snapshot: Snapshot, metric: MetricResult, comparison: Comparison) -> Sc
     word = wording.verdict_word(None if snapshot.blocked else comparison.verdict)
     low, high = (None, None) if withheld else _drawn_interval(comparison)
     texts = _withheld_texts(snapshot) if withheld else _effect_texts(metric, comparison, snapshot.plan.minimum_effect)
-    control_text, treatment_text = _values(metric, control, treatment)
+    control_text, treatment_text = _values(metric, control, None if withheld else treatment)
     sign = -1.0 if metric.better == "higher" else 1.0
     return ScorecardRow(
         metric=metric.metric,
@@ -228,12 +228,13 @@ def _effect_texts(metric: MetricResult, comparison: Comparison, minimum_effect: 
     }
 
 
-def _values(metric: MetricResult, control: ArmValue, treatment: ArmValue) -> tuple[str, str]:
+def _values(metric: MetricResult, control: ArmValue, treatment: ArmValue | None) -> tuple[str, str]:
     # One precision for all arms of a metric: the control reads the same beside every treatment.
     base = control.mean
-    gaps = [abs(arm.mean - base) for arm in metric.arms if arm.mean is not None and base is not None]
+    shown = metric.arms if treatment else (control,)
+    gaps = [abs(arm.mean - base) for arm in shown if arm.mean is not None and base is not None]
     smallest = min((gap for gap in gaps if gap > 0), default=None)
-    means = [arm.mean for arm in metric.arms]
+    means = [arm.mean for arm in shown]
     places = formatting.value_places(metric.kind, means, smallest, unit_label=metric.unit_label)
 
     def text(arm: ArmValue) -> str:
@@ -241,4 +242,4 @@ def _values(metric: MetricResult, control: ArmValue, treatment: ArmValue) -> tup
             return wording.status_short(arm.status) or formatting.NONE
         return formatting.metric_value(arm.mean, kind=metric.kind, unit_label=metric.unit_label, places=places)
 
-    return text(control), text(treatment)
+    return text(control), text(treatment) if treatment else "withheld"

@@ -6,12 +6,11 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeAlias
 from unicodedata import category
 
-from pipelines.reports.scorecard import effects_withheld
+from pipelines.reports.unrevealed import without_withheld
 from pipelines.store.snapshot import Comparison, MetricResult, Snapshot
 
 Cell: TypeAlias = str | int | float | bool | datetime | None
@@ -108,7 +107,11 @@ def snapshot_csv(snapshot: Snapshot) -> str:
 
 
 def snapshot_rows(snapshot: Snapshot) -> list[tuple[Cell, ...]]:
-    """The cells of every comparison, in the order of `SNAPSHOT_COLUMNS`."""
+    """The cells of every comparison, in the order of `SNAPSHOT_COLUMNS`; what is withheld is empty.
+
+    People open these files, and must not read an effect too early.
+    """
+    snapshot = without_withheld(snapshot)
     return [
         _comparison_row(snapshot, metric, comparison)
         for metric in snapshot.metrics
@@ -117,18 +120,6 @@ def snapshot_rows(snapshot: Snapshot) -> list[tuple[Cell, ...]]:
 
 
 def _comparison_row(snapshot: Snapshot, metric: MetricResult, comparison: Comparison) -> tuple[Cell, ...]:
-    if effects_withheld(snapshot, comparison):  # people open these files, and must not read an effect too early
-        comparison = replace(
-            comparison,
-            difference=None,
-            low=None,
-            high=None,
-            lift=None,
-            lift_low=None,
-            lift_high=None,
-            p_value=None,
-            log_p=None,
-        )
     arms = {arm.variant: arm for arm in metric.arms}
     control, treatment = arms.get(snapshot.control), arms.get(comparison.treatment)
     return (

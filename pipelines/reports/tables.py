@@ -10,7 +10,7 @@ from markupsafe import Markup
 from pipelines import formatting
 from pipelines.reports.intervals import axis_svg, shared_axis, span_svg
 from pipelines.reports.scorecard import effects_withheld, shown_at
-from pipelines.reports.wording import Tone
+from pipelines.reports.wording import Tone, status_short
 from pipelines.store.breakdowns import EffectNumbers
 from pipelines.store.snapshot import MetricResult, Snapshot
 
@@ -62,10 +62,13 @@ def hidden_treatments(snapshot: Snapshot, metric: MetricResult) -> frozenset[str
     return frozenset(each.treatment for each in metric.comparisons if effects_withheld(snapshot, each))
 
 
+WITHHELD = "withheld"
+
+
 def effect_texts(snapshot: Snapshot, metric: MetricResult, effect: EffectNumbers, *, withheld: bool) -> tuple[str, str]:
     """Change and its interval: the lift, or the difference where there is none."""
     if withheld:
-        return "withheld", f"shown {shown_at(snapshot)}"
+        return WITHHELD, f"shown {shown_at(snapshot)}"
     if effect.lift is not None:
         places = formatting.shared_places((effect.lift, effect.lift_low, effect.lift_high), (0.0,), scale=100)
         low, high = (
@@ -75,6 +78,8 @@ def effect_texts(snapshot: Snapshot, metric: MetricResult, effect: EffectNumbers
         return formatting.signed_percent(effect.lift, places=places), _range(low, high)
     if effect.difference is None:
         return NOTHING, NOTHING
+    missing = effect.low is None and effect.high is None  # no interval is another thing than one without ends
+    spread = status_short(effect.status) if missing else ""
     scale = 100 if metric.kind in formatting.SHARES else 1
     places = formatting.shared_places((effect.difference, effect.low, effect.high), (0.0,), scale=scale)
 
@@ -83,7 +88,7 @@ def effect_texts(snapshot: Snapshot, metric: MetricResult, effect: EffectNumbers
             return None
         return formatting.difference(value, kind=metric.kind, unit_label=metric.unit_label, places=places)
 
-    return told(effect.difference) or NOTHING, _range(told(effect.low), told(effect.high))
+    return told(effect.difference) or NOTHING, spread or _range(told(effect.low), told(effect.high))
 
 
 def _range(low: str | None, high: str | None) -> str:

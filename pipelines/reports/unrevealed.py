@@ -1,4 +1,8 @@
-"""A snapshot without what its page withholds, for files that people open."""
+"""A snapshot without what the plan withholds, for pages and files that people open.
+
+Whoever sees a treatment's value beside the control's has read the effect, however it is labelled. Before a plan judges,
+people therefore read units, health and the values of control only.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from dataclasses import replace
 
 from pipelines.reports.tables import hidden_treatments
 from pipelines.store.breakdowns import EffectNumbers, SegmentCell
+from pipelines.store.detail import Distribution, OverTime
 from pipelines.store.snapshot import Comparison, MetricResult, Snapshot
 from pipelines.store.sums import MomentsRecord
 
@@ -13,7 +18,7 @@ from pipelines.store.sums import MomentsRecord
 def without_withheld(snapshot: Snapshot) -> Snapshot:
     """The snapshot without the effects that may not be read yet, and without what they could be computed from.
 
-    Units and means per variant stay, as on the page.
+    Units of all variants and the values of control stay, as on the page.
     """
     hidden = {metric.metric: hidden_treatments(snapshot, metric) for metric in snapshot.metrics}
     if not any(hidden.values()):
@@ -39,7 +44,7 @@ def _metric(metric: MetricResult, hidden: frozenset[str]) -> MetricResult:
         return metric
     return replace(
         metric,
-        arms=tuple(replace(arm, variance=None) if arm.variant in hidden else arm for arm in metric.arms),
+        arms=tuple(replace(arm, mean=None, variance=None) if arm.variant in hidden else arm for arm in metric.arms),
         comparisons=tuple(_comparison(each) if each.treatment in hidden else each for each in metric.comparisons),
         segments=tuple(
             replace(
@@ -59,9 +64,18 @@ def _metric(metric: MetricResult, hidden: frozenset[str]) -> MetricResult:
             if each.baseline not in hidden
         ),
         moments=None if metric.moments is None else _moments(metric.moments, hidden),
-        over_time=None,
-        distribution=None,
+        over_time=None if metric.over_time is None else _days(metric.over_time, hidden),
+        distribution=None if metric.distribution is None else _spread(metric.distribution, hidden),
     )
+
+
+def _days(over: OverTime, hidden: frozenset[str]) -> OverTime:
+    arms = (replace(arm, values=(None,) * len(arm.values)) if arm.variant in hidden else arm for arm in over.arms)
+    return replace(over, arms=tuple(arms))
+
+
+def _spread(spread: Distribution, hidden: frozenset[str]) -> Distribution:
+    return replace(spread, arms=tuple(arm for arm in spread.arms if arm.variant not in hidden))
 
 
 def _comparison(each: Comparison) -> Comparison:
@@ -93,7 +107,8 @@ def _comparison(each: Comparison) -> Comparison:
 
 def _cell(cell: SegmentCell, hidden: frozenset[str]) -> SegmentCell:
     moments = tuple(arm for arm in cell.moments if arm.variant not in hidden)
-    return replace(cell, effects=_shown(cell.effects, hidden), moments=moments)
+    arms = tuple(replace(arm, mean=None) if arm.variant in hidden else arm for arm in cell.arms)
+    return replace(cell, arms=arms, effects=_shown(cell.effects, hidden), moments=moments)
 
 
 def _moments(record: MomentsRecord, hidden: frozenset[str]) -> MomentsRecord:

@@ -21,7 +21,7 @@ class ArmOverTime:
     units: tuple[int, ...]
     """Units analysed by then."""
     values: tuple[float | None, ...]
-    """Mean per unit by then; for a ratio metric, the ratio."""
+    """Mean per unit by then; for a ratio metric, the ratio; for a quantile, the quantile."""
 
 
 @_config

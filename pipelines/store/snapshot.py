@@ -223,7 +223,7 @@ class MetricResult:
     choices: tuple[ChoiceEffects, ...] = ()
     """The effect raw, capped and adjusted, as far as these differ."""
     over_time: OverTime | None = None
-    """Values per variant day by day; null where there are none (quantiles)."""
+    """Values per variant day by day; null before the start and before the first look of a group-sequential design."""
     distribution: Distribution | None = None
     """Distribution of the units' values; null for rates, ratios and quantiles of events."""
     baselines: tuple[BaselineEffects, ...] = ()

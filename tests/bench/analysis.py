@@ -114,6 +114,12 @@ def _kind(number: int, event: str, other: str) -> dict[str, Any]:
     return tables[number]
 
 
+def percentile(of: str) -> Metric:
+    """A quantile alone: its exact headline and its exact daily series."""
+    table = {"name": "m0", "kind": "quantile", "event": "view", "better": "lower", "quantile": 0.9, "of": of}
+    return METRIC.validate_python(table)
+
+
 def experiment(number: int, segments: tuple[str, ...]) -> Experiment:
     """Sixty days, two variants."""
     return Experiment.model_validate(
@@ -218,6 +224,8 @@ def works(folder: Path) -> dict[str, Callable[[Warehouse], None]]:
 
     return {
         "bare": lambda w: w.connection.execute(BARE).fetchnumpy(),
+        "a 90th percentile of events, 60 daily": lambda w: ours(w, [percentile("events")]),
+        "a 90th percentile of units, 60 daily": lambda w: ours(w, [percentile("units")]),
         "10 metrics, 60 daily results": lambda w: ours(w, ten),
         "50 metrics, 60 daily results": lambda w: ours(w, fifty),
         "50 metrics, 60 daily results, 2 segments": lambda w: ours(w, fifty, ("country", "platform")),

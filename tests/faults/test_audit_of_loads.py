@@ -81,6 +81,7 @@ def test_a_load_that_was_killed_before_its_audit_row_is_found_and_recorded_by_th
     assert problems(workspace) == []
 
 
+@pytest.mark.slow
 def test_the_next_load_records_the_killed_one_first_and_then_itself(workspace: Workspace, tmp_path: Path) -> None:
     assert run(workspace, "ingest", "events", tmp_path / "a.csv", killed="before").returncode == -signal.SIGKILL
     assert run(workspace, "ingest", "events", tmp_path / "b.csv").returncode == 0
@@ -92,6 +93,7 @@ def test_the_next_load_records_the_killed_one_first_and_then_itself(workspace: W
     assert problems(workspace) == []
 
 
+@pytest.mark.slow
 def test_a_kill_after_the_audit_row_records_nothing_twice_and_leaves_a_sound_chain(
     workspace: Workspace, tmp_path: Path
 ) -> None:

@@ -105,13 +105,13 @@ def one_long_text_many_times(folder: Path) -> Path:
     ("make", "limit", "words"),
     [
         (plain, 50_000_000_000, "unpacks to"),
-        (without_its_ending, 50_000_000_000, "unpacks to"),
-        (many_members, 50_000_000_000, "unpacks to"),
-        (beyond_the_size, LARGEST, "unpacks to"),
-        (gzip_in_gzip, 50_000_000_000, "gzip inside gzip"),
+        pytest.param(without_its_ending, 50_000_000_000, "unpacks to", marks=pytest.mark.slow),
+        pytest.param(many_members, 50_000_000_000, "unpacks to", marks=pytest.mark.slow),
+        pytest.param(beyond_the_size, LARGEST, "unpacks to", marks=pytest.mark.slow),
+        pytest.param(gzip_in_gzip, 50_000_000_000, "gzip inside gzip", marks=pytest.mark.slow),
         (zstandard, 50_000_000_000, "it is Zstandard"),
-        (rows_without_bytes, 50_000_000_000, "unpacks to"),
-        (one_long_text_many_times, 50_000_000_000, "unpacks to"),
+        pytest.param(rows_without_bytes, 50_000_000_000, "unpacks to", marks=pytest.mark.slow),
+        pytest.param(one_long_text_many_times, 50_000_000_000, "unpacks to", marks=pytest.mark.slow),
     ],
 )
 def test_a_bomb_is_refused_by_name_kept_aside_and_the_file_behind_it_is_loaded(

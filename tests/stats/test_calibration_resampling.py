@@ -15,6 +15,7 @@ from stats.means import welch
 from stats.permutation import permutation_test
 from stats.quantiles import clustered_quantile, quantile, quantile_effect
 from stats.ranks import brunner_munzel, mann_whitney
+from stats.standing_values import clustered_quantiles_over_time
 from stats.winsor import pooled_cuts, winsorised_moments
 
 pytestmark = pytest.mark.slow
@@ -72,6 +73,22 @@ def test_the_interval_of_a_clustered_quantile_covers_it(n, p, known) -> None:
         result = clustered_quantile(values, owner, p)
         hits.append(bool(result.low <= truth <= result.high))
     assert_share(hits, known)
+
+
+@pytest.mark.parametrize(("n", "p", "known"), [(60, 0.5, (0.04, 0.05)), (300, 0.9, (0.04, 0.045))])
+def test_equal_arms_are_told_apart_on_no_day_more_often_than_stated(n, p, known) -> None:
+    rng, days = generator("over time", n, p), 4
+    rejected = []
+    for _ in range(800):
+        arms = []
+        for _ in range(2):
+            owner = np.repeat(np.arange(n), rng.poisson(5.0, n) + 1)
+            values = np.exp(0.7 * rng.normal(size=n)[owner] + 0.7 * rng.normal(size=owner.size))
+            since = rng.integers(0, days, owner.size)
+            arms.append(clustered_quantiles_over_time(values, owner, since, p, steps=days))
+        rejected.append(infer(quantile_effect(*arms)).p_value < 0.05)
+    for day in range(days):
+        assert_share([bool(each[day]) for each in rejected], known)
 
 
 @pytest.mark.parametrize(

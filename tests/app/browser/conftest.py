@@ -23,6 +23,7 @@ from pipelines.demo import build_demo
 
 NOW = datetime(2026, 3, 20, 9, 30, tzinfo=UTC)
 START_SECONDS = 60.0
+expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
 # Streamlit finds out where it is mounted by asking below the page's own address first.
 EXPECTED_MISSES = ("/_stcore/health", "/_stcore/host-config")
 

@@ -75,6 +75,7 @@ def drop(team: Path) -> None:
         os.utime(folder / name, (time.time() - 60, time.time() - 60))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 def test_a_part_that_is_killed_comes_back_and_sigterm_stops_all(team):
     port = free_port()
@@ -112,6 +113,7 @@ def test_a_part_that_is_killed_comes_back_and_sigterm_stops_all(team):
     assert not (team / "data" / "serving.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 def test_parts_do_not_outlive_a_serve_that_was_killed(team):
     process = subprocess.Popen(

@@ -88,7 +88,7 @@ def test_a_metric_that_is_not_there_is_named_with_the_nearest(
     assert "Did you mean" in html
 
 
-def test_before_the_end_the_metric_shows_values_and_no_effect(
+def test_before_the_end_the_metric_shows_control_only(
     open_page: Any, shown: Any, write: Any, made: dict[str, Snapshot]
 ) -> None:
     page = open_page(write(detailed(made["keep_running"])), "experiment", experiment="new_search", metric="orders")
@@ -97,6 +97,11 @@ def test_before_the_end_the_metric_shows_values_and_no_effect(
     assert "+10.0%" not in html
     assert 'data-field="lift"' not in html
     assert "withheld" in html
+    assert "12.0%" in html
+    assert not any(value in html for value in ("12.3%", "11.9%", "0.123", "0.119"))
+    charts = [str(each.proto) for each in page.get("vega_lite_chart")]
+    assert charts
+    assert all("control" in chart and "newer" not in chart for chart in charts)
 
 
 def test_a_blocked_metric_says_so(open_page: Any, shown: Any, write: Any, made: dict[str, Snapshot]) -> None:

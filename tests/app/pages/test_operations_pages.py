@@ -167,6 +167,7 @@ def test_two_metrics_of_one_label_are_told_apart(made: dict) -> None:
     }
 
 
+@pytest.mark.slow
 def test_five_hundred_experiments_with_long_titles_are_listed(write: Write, open_page: Open, made: dict, shown: Shown):
     one = made["ship"]
     many = [

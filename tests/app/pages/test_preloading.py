@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,9 @@ def test_nothing_more_is_preloaded_once_the_server_stops(monkeypatch: pytest.Mon
         async with preloading.preloading(object()):
             assert await asyncio.to_thread(began.wait, 20)
 
-    asyncio.run(serve_and_stop())  # ends although a step is at work
+    # Ends although a step is at work. In a thread of its own: a browser of another test may have a loop in this one.
+    with ThreadPoolExecutor(1) as server:
+        server.submit(asyncio.run, serve_and_stop()).result(timeout=20)
     (thread,) = [each for each in threading.enumerate() if each.name == "preloading"]
     ended.set()
     thread.join(timeout=20)

@@ -181,6 +181,7 @@ def test_a_hostile_title_is_text(open_page: Open, shown: Shown, tmp_path: Path) 
         assert html.escape(HOSTILE) in text
 
 
+@pytest.mark.slow
 def test_the_advisor_compares_five_strategies(open_page: Open, shown: Shown, tmp_path: Path) -> None:
     page = open_page(create_workspace(tmp_path / "w").root, "advisor")
     assert not page.exception

@@ -55,6 +55,7 @@ def check_nothing_is_missing(launcher, load) -> None:
         assert stored == distinct == len(set(found))
 
 
+@pytest.mark.slow
 def test_nothing_acknowledged_is_missing_after_two_power_failures(launcher, load, power_failure) -> None:
     kill_often(launcher, load, 2, seed=5, lose_power=power_failure)
     assert len(load.acknowledged) > 100

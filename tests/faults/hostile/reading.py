@@ -13,7 +13,7 @@ PANEL = Path(__file__).resolve().parents[3] / "app" / "views" / "panel.js"
 PART = r"[a-z_]+=[A-Za-z0-9_.%-]*"
 LINK = re.compile(
     rf"(experiment|metrics|releases|sample-size)?\?{PART}(&{PART})*|#[a-z0-9_]+|https://dashboard\.example/\S*|"
-    r"cid:[A-Za-z0-9_.-]+"
+    r"cid:[a-z0-9_.@-]+"
 )
 PLAIN_MARKDOWN = {
     "paragraph_open", "paragraph_close", "inline", "text", "text_special", "strong_open", "strong_close", "code_inline",

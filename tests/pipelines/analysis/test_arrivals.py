@@ -59,6 +59,7 @@ def test_a_past_that_differs_is_warned_about_and_one_that_does_not_is_not(lab):
     assert 0 < found.p_value < 1e-6
 
 
+@pytest.mark.slow
 def test_false_alarms_of_imbalance_are_as_rare_as_they_say(lab):
     rng = np.random.default_rng(12)
     states = [

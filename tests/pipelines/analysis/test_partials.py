@@ -227,7 +227,10 @@ def test_time_that_passes_brings_only_units_with_events_in_it(lab, tmp_path, fil
     assert 0 < touched(filled_world) < 60
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied", "not ours"])
+@pytest.mark.parametrize(
+    "damage",
+    ["flipped", *(pytest.param(each, marks=pytest.mark.slow) for each in ("truncated", "emptied", "not ours"))],
+)
 def test_a_damaged_file_is_noticed_and_written_anew(lab, tmp_path, filled_world, damage):
     known, now, path = definitions(lab), START + 10 * DAY, tmp_path / "partials" / "checkout.npz"
     looks(filled_world, known, now, path.parent)

@@ -56,11 +56,13 @@ def check_truth(truth, snapshot):
     return wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRUTHS)
 def test_each_planted_truth_gets_the_right_verdict(snapshots, name):
     assert check_truth(TRUTHS[name], snapshots[name]) == []
 
 
+@pytest.mark.slow
 def test_the_stories_end_in_the_decisions_they_are_told_for(snapshots):
     found = {name: snapshots[name].decision.decision for name in TRUTHS}
     assert found == {
@@ -76,6 +78,7 @@ def test_the_stories_end_in_the_decisions_they_are_told_for(snapshots):
     assert "Page load time worse" in snapshots["photo_zoom"].decision.headline
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in TRUTHS if not TRUTHS[name].shares_lost])
 def test_estimates_lie_around_the_planted_lifts(snapshots, name):
     for (treatment, metric), comparison in comparisons(snapshots[name]).items():
@@ -84,6 +87,7 @@ def test_estimates_lie_around_the_planted_lifts(snapshots, name):
         assert abs(comparison.lift - true) < 2 * reach, metric
 
 
+@pytest.mark.slow
 def test_the_running_experiment_is_in_mid_plan(snapshots):
     running = snapshots["free_shipping"]
     assert (running.phase, running.control, len(running.arms)) == ("running", "from_59", 3)
@@ -92,6 +96,7 @@ def test_the_running_experiment_is_in_mid_plan(snapshots):
     assert {c.verdict for c in comparisons(running).values()} == {None}
 
 
+@pytest.mark.slow
 def test_the_sequential_experiments_have_looks_and_have_not_stopped(snapshots):
     planned, open_end = snapshots["basket_reminder"], snapshots["search_suggestions"]
     looks = comparisons(planned)["reminded", "conversion"].looks
@@ -104,6 +109,7 @@ def test_the_sequential_experiments_have_looks_and_have_not_stopped(snapshots):
     assert not planned.deviations + open_end.deviations
 
 
+@pytest.mark.slow
 def test_exposed_is_analysed_plus_excluded(snapshots):
     for snapshot in snapshots.values():
         assert snapshot.exposed == sum(arm.analysed for arm in snapshot.arms) + sum(
@@ -114,6 +120,7 @@ def test_exposed_is_analysed_plus_excluded(snapshots):
     assert reasons == {"several_variants", "before_start", "after_end"}
 
 
+@pytest.mark.slow
 def test_the_winners_pre_period_predicts_what_users_buy(workspace):
     experiment = load_definitions(workspace.root).experiment("one_page_checkout")
     with open_warehouse(workspace.warehouse_path, read_only=True) as warehouse:
@@ -138,6 +145,7 @@ def test_the_winners_pre_period_predicts_what_users_buy(workspace):
     assert 0.6 < np.corrcoef(before, after)[0, 1] < 0.8
 
 
+@pytest.mark.slow
 def test_the_ledger_shows_duplicates_and_rejected_rows_with_reasons(workspace):
     with open_warehouse(workspace.warehouse_path, read_only=True) as warehouse:
         batches = warehouse.rows("SELECT * FROM batches WHERE source <> 'releases'")
@@ -150,6 +158,7 @@ def test_the_ledger_shows_duplicates_and_rejected_rows_with_reasons(workspace):
     assert len({row["reason"] for row in rejected}) >= 8
 
 
+@pytest.mark.slow
 def test_late_rows_arrive_in_a_file_of_their_own_and_overlap(workspace):
     with open_warehouse(workspace.warehouse_path, read_only=True) as warehouse:
         (late,) = warehouse.rows("SELECT * FROM batches WHERE path LIKE '%late.csv'")
@@ -157,6 +166,7 @@ def test_late_rows_arrive_in_a_file_of_their_own_and_overlap(workspace):
     assert late["duplicates"] > 50
 
 
+@pytest.mark.slow
 def test_ingesting_the_inbox_again_changes_nothing(workspace):
     definitions = load_definitions(workspace.root)
     with open_warehouse(workspace.warehouse_path) as warehouse:
@@ -168,6 +178,7 @@ def test_ingesting_the_inbox_again_changes_nothing(workspace):
         assert warehouse.rows(count) == before
 
 
+@pytest.mark.slow
 def test_the_workspace_is_valid_and_carries_its_truths(workspace):
     assert find_problems(workspace.root) == ()
     told = json.loads((workspace.root / "truths.json").read_text())["experiments"]
@@ -181,6 +192,7 @@ def test_the_workspace_is_valid_and_carries_its_truths(workspace):
     assert "arXiv:2008.07146" in (workspace.root / "open_bandit.md").read_text()
 
 
+@pytest.mark.slow
 def test_progress_is_told_with_sums_that_add_up(workspace):
     lines = (workspace.root / "progress.txt").read_text().splitlines()
     assert any("accepted" in line and "rejected" in line for line in lines)

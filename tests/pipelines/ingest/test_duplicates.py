@@ -208,7 +208,8 @@ def as_csv(rows: list[dict[str, str]], broken: list[str]) -> str:
     return ",".join(CELLS) + "\n" + "".join(line + "\n" for line in [*good, *broken])
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(first=ROWS, second=ROWS, broken=LINES, parts=st.integers(1, 4))
 def test_whatever_comes_the_sum_adds_up_and_again_changes_nothing(
     first: list[dict[str, str]],

@@ -185,6 +185,65 @@ def test_a_rule_and_what_would_change_it_stand_beside_every_decision(samples):
     assert would_change(samples.running()) == ("The planned end, 17 Nov 2025: all verdicts are given then, at once.",)
 
 
+def decided_by(look, decision, **verdicts):
+    """The look with these verdicts, each with an interval that says so, and the decision they lead to."""
+    ends = {
+        "better": (0.05, 0.15), "worse": (-0.15, -0.05), "no_clear_change": (-0.04, 0.06), "safe": (-0.01, 0.01),
+        "harmed": (-0.15, -0.05), "too_small_to_matter": (-0.01, 0.01), "not_yet_proven_safe": (-0.04, 0.02),
+    }  # fmt: skip
+    first, guardrail = look.metrics[0], look.metrics[1]
+    metrics = []
+    for name, verdict in verdicts.items():
+        base = guardrail if name.startswith("guard") else first
+        low, high = ends[verdict]
+        found = replace(
+            base.comparisons[0],
+            verdict=verdict,
+            lift=(low + high) / 2,
+            lift_low=low,
+            lift_high=high,
+            low=low,
+            high=high,
+        )
+        metrics.append(replace(base, metric=name, label=name, comparisons=(found,)))
+    record = replace(look.decision, decision=decision, treatment="new")
+    return replace(look, metrics=tuple(metrics), decision=record)
+
+
+def test_what_would_change_a_decision_is_never_a_verdict_that_leaves_it(samples):
+    look = samples.snapshot()
+    harmed = would_change(decided_by(look, "roll_back", sales="better", guard="harmed"))
+    assert harmed[0].startswith("Closest is guard: its interval ends at −5.00%; had it reached no change")
+    assert harmed[0].endswith("“Not yet proven safe” and the decision “Needs a decision”.")
+    worse = would_change(decided_by(look, "roll_back", sales="worse", guard="safe"))
+    assert worse[0].startswith("Closest is sales: its interval ends at −5.00%; had it reached no change")
+    assert worse[0].endswith("“No clear change” and the decision “Inconclusive”.")
+    shipped = would_change(decided_by(look, "ship", sales="better", orders="better", guard="safe"))
+    assert shipped[0].startswith("Closest is guard")
+    assert shipped[0].endswith("the decision “Needs a decision”.")
+
+
+def test_where_no_verdict_by_itself_turns_a_decision_all_of_them_are_named(samples):
+    look = samples.snapshot()
+    assert would_change(decided_by(look, "ship", sales="better", orders="better")) == (
+        "No metric by itself: sales (Better) and orders (Better) would all have to read otherwise.",
+    )
+    assert would_change(decided_by(look, "roll_back", sales="better", guard="harmed", guard_two="harmed")) == (
+        "No metric by itself: guard (Harmed) and guard_two (Harmed) would all have to read otherwise.",
+    )
+
+
+def test_more_units_are_named_only_where_they_would_help(samples):
+    look = samples.snapshot()
+    weighed = decided_by(look, "needs_a_decision", sales="better", orders="worse", visits="no_clear_change")
+    assert would_change(weighed) == ("A person's decision, with a reason.",)
+    unproven = would_change(decided_by(look, "needs_a_decision", sales="better", guard="not_yet_proven_safe"))
+    assert "would be proven safe by about" in unproven[0]
+    assert unproven[-1] == "A person's decision, with a reason."
+    small = would_change(decided_by(look, "inconclusive", sales="too_small_to_matter", guard="not_yet_proven_safe"))
+    assert small[0].startswith("More units would not: every success metric")
+
+
 def test_a_sequential_design_waits_for_its_next_look(samples):
     look = samples.running()
     planned = PlanProgress(

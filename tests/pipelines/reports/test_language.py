@@ -20,7 +20,9 @@ from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.metrics import MeanMetric
 from pipelines.reports import presentation
 from pipelines.reports.compose import compose
+from stats.decision import decide
 from stats.moments import Moments
+from stats.verdicts import Verdict
 
 START, END = datetime(2026, 3, 2, tzinfo=UTC), datetime(2026, 3, 16, tzinfo=UTC)
 EXPERIMENT = Experiment.model_validate(
@@ -120,6 +122,7 @@ def test_no_sentence_claims_more_than_its_interval(samples, leads_to):
         assert change
         assert all(sentence.endswith(".") for sentence in change)
         follows(decision, rule, success, guardrails)
+        turns(snapshot, change[0], success, guardrails)
 
     check()
 
@@ -160,6 +163,24 @@ def follows(decision, rule, success, guardrails):
     if decision == "inconclusive":
         assert "better" not in success
         assert "worse" not in success
+
+
+def turns(snapshot, change, success, guardrails):
+    """The verdict that is told would give the decision that is told, and another one than there is."""
+    told = re.match(r"Closest is Metric (\w+): .* the verdict would be “(.+)” and the decision “(.+)”\.$", change)
+    if told is None:
+        assert snapshot.decision.decision not in ("ship", "roll_back") or not change.startswith("Closest")
+        return
+    name, verdict, decision = told.groups()
+    words = {presentation.verdict_word(each).label: each.value for each in Verdict}
+    deciding = [(each.metric, each.role) for each in snapshot.metrics if each.role in ("success", "guardrail")]
+    assert name in [metric for metric, _ in deciding]
+    success, guardrails = list(success), list(guardrails)
+    place = [metric for metric, role in deciding if role == dict(deciding)[name]].index(name)
+    (success if dict(deciding)[name] == "success" else guardrails)[place] = words[verdict]
+    instead = decide([Verdict(each) for each in success], [Verdict(each) for each in guardrails])
+    assert presentation.decision_word(instead).label == decision
+    assert instead != snapshot.decision.decision
 
 
 def test_before_the_planned_end_no_effect_is_told_anywhere(samples):

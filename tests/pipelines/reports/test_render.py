@@ -189,14 +189,14 @@ def test_a_warning_is_shown_and_blocks_nothing(samples: Any) -> None:
     assert "▲ Better" in shown.text()
 
 
-def test_a_running_fixed_plan_shows_values_and_no_effect(samples: Any) -> None:
+def test_a_running_fixed_plan_shows_control_and_no_effect(samples: Any) -> None:
     snapshot = samples.running()
     html = render.render_html(snapshot, rendered_at=NOW)
     text = Page(html).text()
     assert "Keep running" in text
-    assert "11.2%" in text
+    assert "10.0%" in text
     assert "Effects are withheld until the planned end, 17 Nov 2025, 00:00 UTC" in text
-    for hidden in ("+12", "20.7%", "0.00270", repr(0.12), repr(0.2073), repr(0.0027)):
+    for hidden in ("11.2%", "0.112", "+12", "20.7%", "0.00270", repr(0.12), repr(0.2073), repr(0.0027)):
         assert hidden not in html
 
 
