@@ -13,6 +13,7 @@ MOST_SINGLE = 13
 """So many different whole numbers get a bin each."""
 MOST_BINS = 30
 _TAIL, _STEPS = 0.001, 16
+_LEAST = 1e-290  # smaller sizes lie in the first bin: powers of ten below have no digits left
 
 
 def readable_bins(values: npt.ArrayLike) -> FloatArray:
@@ -76,6 +77,8 @@ def counts_in_bins(values: npt.ArrayLike, bins: FloatArray) -> FloatArray:
     given = np.asarray(values, np.float64)
     if not len(bins):
         return np.zeros(0)
+    if bool((bins == bins[0, 0] + np.arange(len(bins))[:, np.newaxis]).all()):  # a bin per whole number
+        return np.bincount((given - bins[0, 0]).astype(np.int64), minlength=len(bins)).astype(np.float64)
     mirrored = int(np.count_nonzero(bins[:, 0] < 0))  # below 0 a bin holds its low end, not its high one
     place = mirrored + np.searchsorted(bins[mirrored:, 1], given, side="left")
     if mirrored:
@@ -89,7 +92,7 @@ def _of_sizes(sizes: FloatArray) -> FloatArray:
     least, most = float(sizes.min()), float(sizes.max())
     rank = math.floor(_TAIL * (sizes.size - 1))
     ordered = np.partition(sizes, (rank, sizes.size - 1 - rank))
-    low, high = float(ordered[rank]), float(ordered[sizes.size - 1 - rank])
+    low, high = (max(float(ordered[place]), _LEAST) for place in (rank, sizes.size - 1 - rank))
     if high < 10.0 * low:
         step = _round((high - low) / _STEPS or low * 0.05)
         edges = step * np.arange(math.ceil(low / step - 1e-9) - 1, math.ceil(high / step - 1e-9) + 1)

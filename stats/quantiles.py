@@ -233,7 +233,10 @@ def woodruff_quantile(
 def events_below(values: npt.ArrayLike, units: npt.ArrayLike, threshold: float) -> Moments:
     """Moments per unit of (events at most `threshold`, events), the input of `woodruff_levels`."""
     events, owners = np.asarray(values, np.float64), np.asarray(units)
-    _, position = np.unique(owners, return_inverse=True)
+    if owners.size and bool((owners[1:] >= owners[:-1]).all()):
+        position = np.concatenate([[0], np.cumsum(owners[1:] != owners[:-1])])
+    else:
+        _, position = np.unique(owners, return_inverse=True)
     total = np.bincount(position)
     under = np.bincount(position, weights=(events <= threshold).astype(np.float64))
     return Moments.from_rows(np.column_stack([under, total]) if events.size else np.empty((0, 2)))

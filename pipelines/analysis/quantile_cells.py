@@ -70,7 +70,7 @@ def _cells(
 ) -> Moments:
     """A quantile of every cell."""
     where = cell[owner]
-    order = np.argsort(where, kind="stable")
+    order = np.argsort(where.astype(np.uint16) if n.size <= 2**16 else where, kind="stable")
     edges = np.searchsorted(where[order], np.arange(n.size + 1))
     value, se = np.full(n.size, np.nan), np.full(n.size, np.nan)
     status = np.full(n.size, Status.INSUFFICIENT_DATA, np.int8)

@@ -9,11 +9,12 @@ from datetime import datetime
 from pathlib import Path
 
 from pipelines.analysis.assignments import NOT_ACTIVATED, Assignments, count_exposed, in_utc, moment, read_assignments
-from pipelines.analysis.column_values import ColumnValues, PartialReader, basis_of, what_changed
+from pipelines.analysis.column_values import ColumnValues, PartialReader
 from pipelines.analysis.columns import Column, FunnelColumn, MetricColumns, column_sources, metric_columns
 from pipelines.analysis.experiment_moments import Ends, ExperimentMoments, MetricMoments
 from pipelines.analysis.kept_moments import KeptMoments
 from pipelines.analysis.maturity import Maturity, enters_final, maturity
+from pipelines.analysis.mending import basis_of, what_changed
 from pipelines.analysis.metric_cells import Cells, metric_moments
 from pipelines.analysis.partial_files import Basis, PartialsUnreadableError, start_writing
 from pipelines.analysis.partials import Needs, PartialKey, needs_of, partial_key
@@ -186,7 +187,7 @@ def _kept(reader: PartialReader, path: Path | None, assignments: Assignments) ->
         return
     events = sorted({source.event for key in reader.needs if not isinstance(key, FunnelColumn) for source in key[:1]})
     reader.mending = what_changed(reader.warehouse, path, assignments, reader.period, events)
-    unchanged = reader.mending is not None and not reader.mending.touched.any()
+    unchanged = reader.mending is not None and reader.mending.unchanged
     if not (unchanged and all(reader.layout(key) is not None for key in reader.needs)):
         reader.writer = start_writing(path)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import ibis
@@ -112,9 +113,10 @@ class SourceRows:
         return self.unit[self.first]
 
 
+@lru_cache(maxsize=256)  # building one takes longer than a small query, and all experiments of a look ask for the same
 def source_expression(
-    codes: Sequence[int],
-    filters: Sequence[Condition],
+    codes: tuple[int, ...],
+    filters: tuple[Condition, ...],
     distinct_of: str | None,
     period: Period,
     *,
@@ -169,7 +171,7 @@ def read_sources(
     known = [key for key in keys if key[0].event in codes]
     for group in _groups(known, codes, rows_of or {}):
         (source, distinct_of), numbers = group[0], [codes[key[0].event] for key in group]
-        names, identified = sorted(set(numbers)), assignments.identified
+        names, identified = tuple(sorted(set(numbers))), assignments.identified
         table: Any = engine.read(
             source_expression(names, source.filters, distinct_of, period, identified=identified, among=among)
         )
@@ -197,7 +199,7 @@ def source_statements(
     """The statements that `read_sources` runs."""
     found = []
     for group in _groups([key for key in keys if key[0].event in codes], codes, rows_of):
-        numbers = sorted({codes[source.event] for source, _ in group})
+        numbers = tuple(sorted({codes[source.event] for source, _ in group}))
         source, distinct_of = group[0]
         expression = source_expression(numbers, source.filters, distinct_of, period, identified=assignments.identified)
         found.append(compiled(expression, dialect))

@@ -1,8 +1,9 @@
 """The analysis of many metrics from raw events, beside a bare scan of the same rows and one query per metric.
 
-A script: `python tests/bench/analysis.py [--units 1000000]`. Seventeen events per unit over 60 days with heavy tails,
-3 % of them twice, eight overlapping experiments; CPU-seconds of this process, the middle of interleaved runs, all in
-one run; every value is a hash of its number, so that two runs see the same rows. "Bare" is ``SELECT unit, count(*),
+A script: `python tests/bench/analysis.py [--units 1000000]`. Seventeen events per unit over 60 days less two hours (the
+data come late) with heavy tails, 3 % of them twice, eight overlapping experiments; CPU-seconds of this process, the
+middle of interleaved runs, all in one run, and peak memory of one analysis in a process of its own; every value is a
+hash of its number, so that two runs see the same rows. "Bare" is ``SELECT unit, count(*),
 sum(value) ... GROUP BY unit`` over the rows. The query per metric has the shape that GrowthBook documents (first
 exposure per unit, join of the events in the window, one row per unit, sums and sums of squares per variant), the query
 for all metrics that of its fact tables (one scan, a CASE per metric), both written anew; tea-tasting gets the table of
@@ -16,6 +17,8 @@ import argparse
 import resource
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -47,7 +50,7 @@ WHERE e = 0 OR hash(i, e) % 4 = 0
 FACTS = """
 INSERT INTO event_rows
 SELECT j, hash(j, 1) % $units, 1 + (hash(j, 2) % 100 // 10),
-    TIMESTAMP '2026-01-01' + to_microseconds((hash(j, 3) % 5184000000000)::BIGINT),
+    TIMESTAMP '2026-01-01' + to_microseconds((hash(j, 3) % 5176800000000)::BIGINT),
     round(exp(0.6 + 0.0012 * (hash(j, 5) % 1000 + hash(j, 6) % 1000 + hash(j, 7) % 1000 + hash(j, 8) % 1000)), 2),
     NULL, 1
 FROM range($events) AS t(j)
@@ -216,6 +219,9 @@ def works(folder: Path) -> dict[str, Callable[[Warehouse], None]]:
         shutil.copyfile(built, used)
         ours(warehouse, fifty, partials=used)
 
+    def later(warehouse: Warehouse) -> None:
+        ours(warehouse, fifty, until=NOW + timedelta(minutes=30), partials=used)
+
     return {
         "bare": lambda w: w.connection.execute(BARE).fetchnumpy(),
         "a 90th percentile of events, 60 daily": lambda w: ours(w, [percentile("events")]),
@@ -225,7 +231,8 @@ def works(folder: Path) -> dict[str, Callable[[Warehouse], None]]:
         "50 metrics, 60 daily results, 2 segments": lambda w: ours(w, fifty, ("country", "platform")),
         "the same 50, partials built": build,
         "the same 50, a day appended": append,
-        "the same 50, an hour later, nothing new": lambda w: ours(w, fifty, partials=used),
+        "the same 50, the same look again": lambda w: ours(w, fifty, partials=used),
+        "the same 50, later, no event, some matured": later,
         "8 experiments with 50 each": every_experiment,
         "peer: one query per metric, 50 of them": lambda w: per_metric(w, 50),
         "peer: one query for 50 metrics": lambda w: all_metrics(w, 50),
@@ -233,18 +240,65 @@ def works(folder: Path) -> dict[str, Callable[[Warehouse], None]]:
     }
 
 
+GOALS = {
+    "50 metrics, 60 daily results": ("bare", 3.0),
+    "50 metrics, 60 daily results, 2 segments": ("50 metrics, 60 daily results", 1.25),
+    "the same 50, partials built": ("bare", 5.0),
+    "the same 50, a day appended": ("50 metrics, 60 daily results", 0.7),
+    "the same 50, later, no event, some matured": ("bare", 1.3),
+    "the same 50, the same look again": ("bare", 1.3),
+}
+GOAL_MEMORY = 0.6
+
+
+def show(took: dict[str, list[float]], alone: dict[str, float]) -> None:
+    """Print CPU-seconds, ratios and goals."""
+    middle = {name: statistics.median(seconds) for name, seconds in took.items()}
+    for name, seconds in middle.items():
+        print(f"{name:44s} {seconds:8.2f} CPU s  {seconds / middle['bare']:6.2f} times bare")
+    for name, (other, goal) in GOALS.items():
+        if name in middle:
+            ratio = middle[name] / middle[other]
+            print(f"{name:44s} {ratio:6.2f} times {other}; goal {goal}: {'met' if ratio <= goal else 'missed'}")
+    for name, peak in alone.items():
+        print(f"peak memory of {name} in a process of its own {peak:.2f} GB; goal {GOAL_MEMORY} GB")
+
+
+def peak_alone(warehouse: Path, work: str, folder: Path) -> float:
+    """Peak memory of one analysis in a process of its own, in GB."""
+    command = [sys.executable, str(Path(__file__)), "--alone", work, str(warehouse), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def alone(work: str, path: Path, folder: Path) -> None:
+    """Do one work, and print this process's peak memory."""
+    with open_warehouse(path, threads=2, read_only=True) as warehouse:
+        works(folder)[work](warehouse)
+    # What `getrusage` says begins with the peak of the process that started this one.
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    print(float(lines["VmHWM"].split()[0]) / 1e6)
+
+
 def main() -> None:
-    """Print CPU-seconds and ratios."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--units", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--ours", action="store_true", help="without the peers")
+    parser.add_argument("--alone", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.alone:
+        alone(options.alone[0], Path(options.alone[1]), Path(options.alone[2]))
+        return
     with tempfile.TemporaryDirectory() as folder:
-        work = works(Path(folder))
+        work, path = works(Path(folder)), Path(folder) / "warehouse.duckdb"
+        if options.ours:
+            work = {name: run for name, run in work.items() if not name.startswith("peer")}
         took: dict[str, list[float]] = {name: [] for name in work}
-        with open_warehouse(Path(folder) / "warehouse.duckdb", threads=2) as warehouse:
+        with open_warehouse(path, threads=2) as warehouse:
             events = fill(warehouse, options.units)
-        with open_warehouse(Path(folder) / "warehouse.duckdb", threads=2, read_only=True) as warehouse:
+        with open_warehouse(path, threads=2, read_only=True) as warehouse:
             ours(warehouse, metrics(10))  # imports and compiled statements are not what is timed
             for _ in range(options.repeats):
                 for name, run in work.items():
@@ -252,11 +306,10 @@ def main() -> None:
                     run(warehouse)
                     took[name].append(time.process_time() - began)
         kept = (Path(folder) / "built.npz").stat().st_size
-    bare = statistics.median(took["bare"])
+        names = ("bare", "50 metrics, 60 daily results", "the same 50, a day appended")
+        peaks = {name: peak_alone(path, name, Path(folder)) for name in names}
     print(f"{options.units:,} units, {events:,} events, {kept / 1e6:,.0f} MB of partials")
-    for name, seconds in took.items():
-        middle = statistics.median(seconds)
-        print(f"{name:42s} {middle:8.2f} CPU s  {middle / bare:6.2f} times bare")
+    show(took, peaks)
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB (everything in one process)")
 
 

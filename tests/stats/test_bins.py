@@ -14,6 +14,7 @@ finite = st.one_of(
     st.floats(-1e12, 1e12),
     st.integers(-5, 30).map(float),
     st.floats(1e-9, 1e-3),
+    st.floats(5e-324, 1e-280),
     st.floats(950, 1050),
 )
 values = st.integers(0, 60).flatmap(lambda n: arrays(np.float64, n, elements=finite))

@@ -204,7 +204,7 @@ def statements(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def touched(arriving: Arriving) -> int:
-    return int(arriving.warehouse.rows("SELECT count(*) AS n FROM touched_units")[0]["n"])
+    return int(arriving.warehouse.rows("SELECT count(DISTINCT unit_id) AS n FROM touched_units")[0]["n"])
 
 
 def test_only_units_that_a_batch_brought_events_are_read_again(lab, tmp_path, filled_world):

@@ -211,6 +211,7 @@ def test_a_kill_that_could_not_be_logged_is_found_by_the_next_tick(release, edit
     assert file.flags["new_search"].metadata["killed_by"] == editor.name
 
 
+@pytest.mark.slow
 def test_a_relaunch_draws_units_anew(release, editor):
     release.start()
     release.tick()
@@ -253,6 +254,7 @@ def test_a_stage_that_stays_open_does_what_the_plan_says(release, policy, phase)
     assert release.state.code == "timeout"
 
 
+@pytest.mark.slow
 def test_an_ab_test_waits_for_a_person_at_its_end(release, editor):
     release.define(release.text('goals = ["conversion"]\n').replace('"canary"', '"ab_test"'))
     release.start()
