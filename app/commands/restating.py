@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands.session import Output, OutputFormat, columns, emit, emit_json, say, session
+from app.commands.session import Output, OutputFormat, columns, emit_json, emit_text, say, session
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ def restatements(
     if not checks:
         say("Nothing has been analysed yet: there are no looks that late data could change.")
         return
-    emit(
+    emit_text(
         "\n\n".join(
             _section(path, name, [row for row in rows if row.change.experiment == name], checks[name])
             for name in checks
@@ -45,11 +45,12 @@ def restatements(
 
 
 def _section(path: Path, name: str, rows: list[LoggedRestatement], check: RestatementCheck) -> str:
+    from pipelines.formatting import in_one_line
     from pipelines.reports.restated import restated
 
     table = restated(_latest(path, name), rows, check, most=max(len(rows), 1))
     lines = [columns([table.header, *table.rows])] if table.rows else []
-    return "\n".join([f"{name}: {table.title}.", *lines, *table.notes])
+    return "\n".join([in_one_line(f"{name}: {table.title}."), *lines, *map(in_one_line, table.notes)])
 
 
 def _latest(path: Path, name: str) -> Snapshot | None:

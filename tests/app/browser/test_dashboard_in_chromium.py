@@ -448,3 +448,43 @@ def test_an_interval_is_drawn_where_its_numbers_say(visit: Callable[..., Any], d
         inside = box["width"] - 2 * 12
         drawn = (dot["x"] + dot["width"] / 2 - box["x"] - 12) / inside
         assert math.isclose(drawn, axis.position(row.lift), abs_tol=0.01), row.metric
+
+
+def test_very_long_names_leave_change_and_interval_on_the_screen(
+    visit: Callable[..., Any], serve: Any, demo: Path, tmp_path: Path
+) -> None:
+    found = one_snapshot(demo)
+    names = {arm.variant: ("w" if arm.is_control else "m") * 200 for arm in found.arms}
+    long = replace(
+        found,
+        title="T" * 200,
+        control=names[found.control],
+        arms=tuple(replace(arm, variant=names[arm.variant]) for arm in found.arms),
+        decision=replace(found.decision, treatment=names.get(found.decision.treatment or "")),
+        sensitivity=(),
+        metrics=tuple(
+            replace(
+                metric,
+                arms=tuple(replace(arm, variant=names[arm.variant]) for arm in metric.arms),
+                comparisons=tuple(replace(each, treatment=names[each.treatment]) for each in metric.comparisons),
+                segments=(),
+                choices=(),
+                baselines=(),
+                over_time=None,
+                distribution=None,
+                moments=None,
+            )
+            for metric in found.metrics
+        ),
+    )
+    workspace = create_workspace(tmp_path / "long")
+    with State(workspace.state_path) as state:
+        state.save(long, actor=local_actor())
+    with serve(workspace.root) as base:
+        for width in (1440, 390):
+            page = visit(base=base, width=width).go(f"experiment?experiment={found.experiment}")
+            main = page.get_by_test_id("stMain")
+            assert main.evaluate("e => e.scrollWidth <= e.clientWidth + 1"), width
+            box = page.locator("td[data-field=lift]").first.bounding_box()
+            assert box
+            assert box["x"] + box["width"] <= width, width

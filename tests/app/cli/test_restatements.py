@@ -70,6 +70,9 @@ def test_a_late_file_is_named_with_its_amount_once_and_as_of_says_the_same(rampw
     told = rampwise("-w", seen, "analyze")
     assert "Late data restated" in told.stderr
     found = logged(rampwise, seen)
+    lines = rampwise("-w", seen, "restatements").stdout.splitlines()
+    assert len(lines) > len(found["restatements"])
+    assert not any("\\x0a" in line for line in lines)
     assert {each["path"].rpartition("/")[2] for each in found["restatements"]} == {"late.csv"}
     assert {each["snapshot_id"] for each in found["restatements"]} == {shown["snapshot_id"]}
     by_metric = {each["metric"]: each for each in found["restatements"]}
