@@ -83,7 +83,7 @@ def test_two_equal_posteriors_are_a_toss_up_where_the_shared_table_is_not() -> N
 
 
 @given(parameters, parameters, parameters, parameters)
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_parts_belong_together_and_swapping_swaps_them(a0: float, b0: float, a1: float, b1: float) -> None:
     control, treatment = BetaPosterior.of(a0, b0), BetaPosterior.of(a1, b1)
     forth, back = compare_rates(control, treatment), compare_rates(treatment, control)

@@ -450,6 +450,7 @@ def test_an_interval_is_drawn_where_its_numbers_say(visit: Callable[..., Any], d
         assert math.isclose(drawn, axis.position(row.lift), abs_tol=0.01), row.metric
 
 
+@pytest.mark.slow
 def test_very_long_names_leave_change_and_interval_on_the_screen(
     visit: Callable[..., Any], serve: Any, demo: Path, tmp_path: Path
 ) -> None:

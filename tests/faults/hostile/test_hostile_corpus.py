@@ -222,6 +222,7 @@ def test_the_policy_of_a_report_names_its_style_by_hash_and_allows_no_script(sam
     assert "script-src" not in policy
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_reports_of_the_corpus_run_nothing_in_a_browser(
     samples: type, browser: object, tmp_path: Path, outside: Path
