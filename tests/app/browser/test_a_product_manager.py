@@ -112,9 +112,11 @@ def decides(seen: Any, address: str) -> None:
     page.get_by_role("link", name="Conversion rate").click()
     expect(page.get_by_role("heading", name="Conversion rate", exact=True)).to_be_visible()
     expect(page).to_have_url(re.compile("metric=conversion"))
+    seen.settle()  # what stood there before is gone
     segment = page.locator("[data-breakdown=segments] tr", has_text="phone")
     expect(segment).to_contain_text("%")
     page.get_by_role("button", name="Back to the experiment").click()
+    seen.settle()
     page.get_by_text("Record what you decide").click()
     page.get_by_text("Roll back", exact=True).click()
     page.get_by_label("Reason").fill(REASON)
