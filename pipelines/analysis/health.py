@@ -111,7 +111,7 @@ def exposures_check(experiment: Experiment, exposed: Exposed, *, now: datetime) 
             f"No exposure to {experiment.name} has been ingested. Check the name in the exposure log, and that "
             "the log was ingested with `rampwise ingest exposures`."
         )
-        return _check("exposures", "fail", message)
+        return _check("exposures", "fail", message, blocks=True)
     left_out = exposed.total - analysed
     found = f"{_units(exposed.total)} exposed: {count(analysed)} analysed, {count(left_out)} left out."
     future = exposed.excluded.get("in_the_future", 0)
@@ -123,7 +123,7 @@ def exposures_check(experiment: Experiment, exposed: Exposed, *, now: datetime) 
     ]
     if empty and experiment.phase(now) != "planned":
         message = f"{found} No unit of {', '.join(empty)} is in the analysis: check the variants and dates."
-        return _check("exposures", "fail", message)
+        return _check("exposures", "fail", message, blocks=True)
     outside = exposed.excluded.get("before_start", 0) + exposed.excluded.get("after_end", 0)
     if outside > analysed:
         message = f"{found} Most first exposures lie outside the experiment's dates: check start and end."

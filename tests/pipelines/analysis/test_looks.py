@@ -342,10 +342,10 @@ def test_an_experiment_without_exposures_says_what_to_check(lab):
     with lab.warehouse() as warehouse:
         (snapshot,) = analyse(warehouse, lab.definitions(lab.experiment(), CONVERSION), None, now=lab.END)
     check = next(check for check in snapshot.health if check.name == "exposures")
-    assert check.state == "fail"
+    assert (check.state, check.blocks) == ("fail", True)
     assert "rampwise ingest exposures" in check.message
-    assert snapshot.decision.decision == "inconclusive"
-    assert snapshot.decision.headline == "No unit is in the analysis, so there is nothing to decide on."
+    assert snapshot.decision.decision == "do_not_trust"
+    assert snapshot.decision.headline == "The data cannot be trusted: failed check exposures."
     assert snapshot.data_until is None
 
 
