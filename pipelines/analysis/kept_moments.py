@@ -185,7 +185,7 @@ def _digest_of_cells(cells: Cells) -> str:
     for name, numbers in cells.attributes.items():
         found.update(name.encode())
         found.update(np.ascontiguousarray(numbers).data)
-    found.update(repr((cells.period.days.size, cells.segment_days)).encode())
+    found.update(repr((cells.period.days.size, cells.segment_days, cells.totals_only)).encode())
     return found.hexdigest()
 
 

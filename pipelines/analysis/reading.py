@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def read_moments(
     known: Mapping[str, Metric] | None = None,
     caps: Mapping[tuple[str, int], Ends] | None = None,
     segment_days: bool = False,
+    totals_only: bool = False,
     engine: Engine | None = None,
     assignments: Assignments | None = None,
     partials: Path | None = None,
@@ -63,6 +65,8 @@ def read_moments(
         Ends of capped outcome columns whose quantiles were frozen, by metric and place of the column.
     segment_days
         Whether the daily series is wanted per segment, too.
+    totals_only
+        Whether daily series and distributions are left out, which take half as long again.
     engine
         Where the expressions run; the warehouse itself unless given.
     assignments
@@ -89,12 +93,15 @@ def read_moments(
     exposed = assignments
 
     def everything() -> tuple[PartialReader, Assignments, Cells, dict[str, MetricMoments]]:
-        reader = _reader(warehouse, chosen, period, wanted, activation, exclude=exclude)
+        days = 0 if totals_only else period.days.size
+        reader = _reader(warehouse, chosen, period, wanted, activation, exclude=exclude, days=days)
         with _kept(reader, usable, exposed) as basis:
             values, active = ColumnValues(units=exposed.units), exposed
             if activation is not None:
                 active = _activated(reader, values, exposed, activation)
-            cells = _cells(chosen, active, experiment, wanted, period, segment_days=segment_days)
+            cells = replace(
+                _cells(chosen, active, experiment, wanted, period), segment_days=segment_days, totals_only=totals_only
+            )
             memory = None
             if usable is not None and basis is not None:
                 memory = KeptMoments.of(usable, basis if reader.nothing_new else None, cells)
@@ -166,9 +173,10 @@ def _reader(
     activation: Column | None,
     *,
     exclude: bool,
+    days: int,
 ) -> PartialReader:
     at_once = [enters_final(metric, exclude=exclude) for metric in wanted]
-    needs = needs_of(wanted, at_once=at_once, days=period.days.size)
+    needs = needs_of(wanted, at_once=at_once, days=days)
     if activation is not None:
         needs.setdefault(partial_key(activation), Needs()).final[activation] = None
     one_by_one = frozenset(key for metric in wanted if metric.of == "events" for key in metric.sources)
@@ -216,8 +224,6 @@ def _cells(
     experiment: Experiment,
     wanted: Sequence[MetricColumns],
     period: Period,
-    *,
-    segment_days: bool,
 ) -> Cells:
     """Segments and covariates from the first exposures' attributes."""
     covariates = [each.attribute for metric in wanted for each in metric.covariates if each.attribute is not None]
@@ -228,7 +234,6 @@ def _cells(
         period=period,
         segments={name: segment(name, texts[name], assignments) for name in experiment.segments},
         attributes={name: numbers(texts[name]) for name in covariates},
-        segment_days=segment_days,
     )
 
 

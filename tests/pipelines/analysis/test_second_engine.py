@@ -57,7 +57,7 @@ def both(lab, spark, expression, **tables: pa.Table):
             warehouse.connection.execute(f"CREATE TEMP TABLE {name} AS SELECT * FROM arriving_{name}")
             spark.createDataFrame(utc(table)).createOrReplaceTempView(name)
         engines: list[tuple[Engine, bool]] = [(DuckDBEngine(warehouse), False), (SparkEngine(spark), True)]
-        return [engine.read(expression(zoned)).to_pylist() for engine, zoned in engines]
+        return [engine.read(expression(zoned)).read_all().to_pylist() for engine, zoned in engines]
 
 
 @pytest.mark.slow
@@ -116,7 +116,7 @@ def test_both_engines_keep_rows_under_a_name_in_place_of_what_had_it(lab, spark)
         for engine in (DuckDBEngine(warehouse), SparkEngine(spark)):
             engine.materialise(first, "kept_numbers")
             engine.materialise(more, "kept_numbers")
-            assert sorted(engine.read(numbers)["number"].to_pylist()) == [1, 2]
+            assert sorted(engine.read(numbers).read_all()["number"].to_pylist()) == [1, 2]
 
 
 @pytest.mark.slow
