@@ -8,7 +8,7 @@ hash of its number, so that two runs see the same rows, and units have numbers o
 
 "Bare" is ``SELECT unit, count(*), sum(value) ... GROUP BY unit`` over the rows. The query per metric has the shape that
 GrowthBook documents (first exposure per unit, join of the events in the window, one row per unit, sums and sums of
-squares per variant), the query for all metrics that of its fact tables (one scan, a CASE per metric); both written anew,
+squares per variant), the query for all metrics that of its fact tables (one scan, a CASE per metric); both new,
 and tea-tasting gets the table of one row per unit it needs. These three give totals only, of the kinds they know; ours
 gives every kind, with 60 daily results, covariates and quantiles.
 """
