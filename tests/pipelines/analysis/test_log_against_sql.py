@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from sql_oracle import KINDS, NAMES, PURCHASE, VARIANTS, Oracle, agree, cells_of, columns_of, make_table, metrics_of
-from test_engine_against_sql import ENDED, RUNNING, SIZES, compare
+from test_engine_against_sql import CAPPED, ENDED, RUNNING, SIZES, compare
 
 from pipelines.analysis.assignments import in_utc
+from pipelines.analysis.history_caps import history_ends
 from pipelines.analysis.reading import read_moments
 from pipelines.engine.warehouse import Warehouse
 
@@ -144,24 +145,17 @@ def fill(connection):
     )
 
 
-def look(log, tables, days, *, policy="exclude", as_of=None, identity=None, **changes):
-    """What the engine finds, the SQL for the same look, and everybody it leaves out by reason."""
-    lab, connection, until = log.lab, log.warehouse.connection, log.lab.START + days * DAY
-    experiment = lab.experiment(
-        variants=VARIANTS,
-        success=["proportion"],
-        segments=["platform"],
-        several_variants=policy,
-        **({} if identity is None else {"identity": identity}),
-        **changes,
-    )
-    metrics = list(metrics_of(tables).values())
-    found = read_moments(log.warehouse, experiment, metrics, until=until, as_of=as_of)
+def arrange(log, until, *, policy="exclude", as_of=None, identity=None, linked=None):
+    """Make the tables that the SQL reads: what had arrived, under the ids of people, and everybody.
+
+    `linked` is the moment before which links count, that of the look unless given.
+    """
+    lab, connection = log.lab, log.warehouse.connection
     known = {
         "start": in_utc(lab.START),
         "end": in_utc(min(until, lab.END)),
         "planned_end": in_utc(lab.END),
-        "look": in_utc(until),
+        "look": in_utc(linked or until),
         "as_of": in_utc(as_of or log.ingested(BATCHES)),
     }
     steps = [(f"given_{name}", f"arrived_{name}") for name in ("exposures", "events", "links")]
@@ -176,6 +170,22 @@ def look(log, tables, days, *, policy="exclude", as_of=None, identity=None, **ch
         ("everybody", f"everybody_{policy}"),
     ):
         make_table(connection, table, name, known)
+
+
+def look(log, tables, days, *, policy="exclude", as_of=None, identity=None, **changes):
+    """What the engine finds, the SQL for the same look, and everybody it leaves out by reason."""
+    lab, until = log.lab, log.lab.START + days * DAY
+    experiment = lab.experiment(
+        variants=VARIANTS,
+        success=["proportion"],
+        segments=["platform"],
+        several_variants=policy,
+        **({} if identity is None else {"identity": identity}),
+        **changes,
+    )
+    metrics = list(metrics_of(tables).values())
+    found = read_moments(log.warehouse, experiment, metrics, until=until, as_of=as_of)
+    arrange(log, until, policy=policy, as_of=as_of, identity=identity)
     oracle = Oracle(log.warehouse, start=lab.START, end=min(until, lab.END), units="analysed_units")
     return found, oracle
 
@@ -234,6 +244,19 @@ def test_identities_policies_and_as_of_work_together(log, identity):
     found, oracle = look(log, SOME, RUNNING, identity=identity, policy="as_assigned", as_of=log.ingested(3))
     agree_on_units(log, found, oracle)
     compare((log.lab, log.warehouse), found, oracle, SOME, RUNNING)
+
+
+@pytest.mark.parametrize("identity", [None, *IDENTITIES])
+def test_history_that_caps_are_frozen_from_is_that_of_people_known_before_the_start_as_of_a_moment(log, identity):
+    lab, name = log.lab, "capped_by_history"
+    changes = {} if identity is None else {"identity": identity}
+    experiment = lab.experiment(variants=VARIANTS, success=[name], **changes)
+    frozen = history_ends(
+        log.warehouse, experiment, list(metrics_of({name: CAPPED[name]}).values()), as_of=log.ingested(3)
+    )
+    arrange(log, lab.END, as_of=log.ingested(3), identity=identity, linked=lab.START)
+    rows = Oracle(log.warehouse, start=lab.START, end=lab.END, units="analysed_units").rows(name)
+    assert frozen[f"{name}:0"] == pytest.approx([rows["x_low"][0], rows["x_high"][0]], rel=1e-12)
 
 
 @pytest.mark.parametrize("days", [ENDED, RUNNING])
