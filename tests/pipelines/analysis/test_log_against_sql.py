@@ -70,7 +70,7 @@ def switched(exposures, rng):
 
 
 def links_of(units, look, rng):
-    """Links of a fifth of the units: to new ids and to exposed ones, shared, repeated, tied, at the look and after."""
+    """Links of a fifth of all units: to new ids and to known ones, shared, repeated, tied, at the look and after."""
     anonymous = rng.choice(units, units.size // 5, replace=False)
     # Two devices of one person, half of whom were exposed under the known id as well.
     known = np.where(
@@ -102,7 +102,7 @@ def log(request, lasting_lab):
     """Exposures, events and links in a warehouse as ingestion leaves it, and plain for the SQL."""
     lab, rng = lasting_lab, np.random.default_rng(23)
     exposures, events = lab.traffic(request.param)
-    links = links_of(np.unique(exposures["unit_id"].to_numpy()), lab.START + RUNNING * DAY, rng)
+    links = links_of(np.unique(events["unit_id"].to_numpy()), lab.START + RUNNING * DAY, rng)
     exposures = pa.concat_tables([exposures, switched(exposures, rng)])
     # What a unit was assigned to is known of a third, from all of its exposures or from some.
     names = np.where(rng.random(2 * request.param) < 0.5, "old", "new")[exposures["unit_id"].to_numpy()]
