@@ -76,7 +76,12 @@ def switching(lab, share, units=2_000):
 
 
 @pytest.mark.parametrize(
-    ("share", "state", "blocks"), [(0.0, "pass", False), (0.006, "warn", False), (0.05, "fail", True)]
+    ("share", "state", "blocks"),
+    [
+        pytest.param(0.0, "pass", False, marks=pytest.mark.slow),
+        pytest.param(0.006, "warn", False, marks=pytest.mark.slow),
+        (0.05, "fail", True),
+    ],
 )
 def test_units_in_several_variants_are_counted_and_block_as_they_do_from_events(lab, share, state, blocks):
     exposures, events = switching(lab, share)
