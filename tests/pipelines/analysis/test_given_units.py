@@ -117,6 +117,11 @@ def test_a_log_with_everything_that_goes_wrong_has_the_same_counts(lab, policy, 
         assert [arm.n for arm in one.arms] == [arm.n for arm in two.arms]
         if immature == "exclude" or one.metric == "retained":
             assert (one.maturity and one.maturity.open_units) == (two.maturity and two.maturity.open_units)
+            if two.maturity and two.maturity.matures_at:
+                assert timedelta(0) <= one.maturity.matures_at - two.maturity.matures_at < DAY
+            assert (one.maturity and one.maturity.matures_at is None) == (
+                two.maturity and two.maturity.matures_at is None
+            )
 
 
 def test_the_first_variant_is_kept_where_the_policy_says_so(lab):
