@@ -79,7 +79,8 @@ class FiellerSets:
     Attributes
     ----------
     u, v_a, c
-        Difference, the baseline's variance and their covariance in units of the baseline, shape ``(cells,)``.
+        Difference, the baseline's variance and their covariance in units of the baseline (u of its size), shape
+        ``(cells,)``; v_d is the variance of the difference.
     at_u
         Variance of the contrast at ``r = u``.
     rest
@@ -93,9 +94,18 @@ class FiellerSets:
     rest: FloatArray
 
     @classmethod
-    def of(cls, u: FloatArray, v_d: FloatArray, v_a: FloatArray, c: FloatArray) -> FiellerSets:
-        """From differences, their variances, the baseline's variances and the covariances, all of one shape."""
-        u, v_d, v_a, c = u.ravel(), v_d.ravel(), v_a.ravel(), c.ravel()
+    @np.errstate(invalid="ignore", divide="ignore", over="ignore")
+    def of(
+        cls, difference: FloatArray, se: FloatArray, baseline: FloatArray, variance: FloatArray, covariance: FloatArray
+    ) -> FiellerSets:
+        """From differences, their standard errors, baselines, their variances and covariances, all of one shape."""
+        d, s, a, var, cov = (x.ravel() for x in (difference, se, baseline, variance, covariance))
+        u, square = d / np.abs(a), a * a
+        v_d, v_a, c = (s / a) ** 2, var / square, np.where(a < 0, -1.0, 1.0) * cov / square
+        v_d, v_a = np.where(np.isfinite(v_d), v_d, np.nan), np.where(np.isfinite(v_a), v_a, np.nan)
+        # Small-sample corrections of the one variance and not of the other must not correlate beyond 1.
+        most = np.sqrt(v_d * v_a)
+        c = np.clip(c, -most, most)
         return cls(u=u, v_a=v_a, c=c, at_u=v_d - 2.0 * u * c + u * u * v_a, rest=v_d * v_a - c * c)
 
     def ends(self, critical: FloatArray, cells: Cells) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
@@ -110,6 +120,12 @@ class FiellerSets:
         centre = self.u[cells] - t2
         centre /= lead
         return centre, half, lead, inner
+
+
+def kind_of(lead: FloatArray, inner: FloatArray) -> npt.NDArray[np.int8]:
+    """`FiellerKind` per cell, from the last two results of `FiellerSets.ends`."""
+    unbounded = np.where(inner >= 0, np.int8(FiellerKind.EXTERIOR), np.int8(FiellerKind.WHOLE_LINE))
+    return np.where(lead > 0, np.int8(FiellerKind.BOUNDED), unbounded)
 
 
 def refined_end(end: FloatArray, side: float, critical: ContrastCritical, sets: FiellerSets) -> FloatArray:

@@ -9,7 +9,15 @@ import numpy.typing as npt
 
 from stats.effect import ALTERNATIVES, Effect, Inference, Scale
 from stats.errors import check_choice, check_probability
-from stats.fieller_ends import ContrastCritical, ContrastDf, FiellerKind, FiellerSets, refined_end, welch_contrast_df
+from stats.fieller_ends import (
+    ContrastCritical,
+    ContrastDf,
+    FiellerKind,
+    FiellerSets,
+    kind_of,
+    refined_end,
+    welch_contrast_df,
+)
 from stats.means import mean_variance, welch, welch_df
 from stats.moments import Moments
 from stats.status import FloatArray, Status, StatusArray, where_status, worst
@@ -147,34 +155,25 @@ def fieller_lift(
         *(np.asarray(x, np.float64) for x in (baseline, baseline_variance, covariance)),
         difference.df,
     )
-    sign = np.where(a < 0, -1.0, 1.0)
     status = _lift_status(difference.status, a, va)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        value = d / np.abs(a)
         every = slice(0, d.size)
         quantile = t_quantile(tail, df).ravel() if critical is None else critical(np.zeros(d.size), every)
         if critical is None and contrast_df is not None:
             degrees = contrast_df
             critical = lambda lift, cells: t_quantile(tail, degrees(lift, cells))  # noqa: E731
-        # In units of the control mean: u = D/|A|, variances relative to A**2. The set solves
-        # (u - r)**2 <= t**2 * (v_d - 2 r c + r**2 v_a).
-        v_d, v_a, c = (se / a) ** 2, va / (a * a), sign * cov / (a * a)
-        v_d, v_a = np.where(np.isfinite(v_d), v_d, np.nan), np.where(np.isfinite(v_a), v_a, np.nan)
-        # Small-sample corrections of the one variance and not of the other must not correlate beyond 1.
-        most = np.sqrt(v_d * v_a)
-        c = np.clip(c, -most, most)
-        sets = FiellerSets.of(value, v_d, v_a, c)
+        sets = FiellerSets.of(d, se, a, va, cov)
         centre, half, lead, inner = sets.ends(quantile, every)
         low, high, bounded = centre - half, centre + half, lead > 0
-        unbounded = np.where(inner >= 0, np.int8(FiellerKind.EXTERIOR), np.int8(FiellerKind.WHOLE_LINE))
-        kind = np.where(bounded, np.int8(FiellerKind.BOUNDED), unbounded)
+        kind = kind_of(lead, inner)
         gap_low, gap_high = (np.where(kind == FiellerKind.EXTERIOR, end, np.nan) for end in (low, high))
         if critical is not None and alternative != "less":
             low = refined_end(np.where(bounded, low, np.nan), -1.0, critical, sets)
         if critical is not None and alternative != "greater":
             high = refined_end(np.where(bounded, high, np.nan), 1.0, critical, sets)
         low, high = np.where(bounded, low, -np.inf), np.where(bounded, high, np.inf)
-        low, high, bounded = low.reshape(d.shape), high.reshape(d.shape), bounded.reshape(d.shape)
+        low, high, value = (x.reshape(d.shape) for x in (low, high, sets.u))
+        bounded = bounded.reshape(d.shape)
     if alternative == "greater":
         high = np.full_like(high, np.inf)
     elif alternative == "less":
@@ -189,7 +188,7 @@ def fieller_lift(
         kind=kind.reshape(d.shape),
         gap_low=gap_low.reshape(d.shape),
         gap_high=gap_high.reshape(d.shape),
-        g=(quantile * quantile).reshape(d.shape) * v_a,
+        g=(quantile * quantile * sets.v_a).reshape(d.shape),
         confidence=confidence,
         status=status,
     )
