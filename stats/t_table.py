@@ -12,7 +12,7 @@ from scipy import special
 
 from stats.status import FloatArray
 
-LEAST_CELLS = 2_000
+LEAST_CELLS = 1_000
 """From so many cells on a table pays: making it takes about as long as the quantiles of so many cells."""
 _PIECES = (32, 64, 128, 256)
 _DEGREE = 8
