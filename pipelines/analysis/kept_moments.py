@@ -27,7 +27,7 @@ from pipelines.analysis.partial_files import UNREADABLE, Basis
 from pipelines.analysis.partials import PartialKey
 from stats.moments import Moments
 
-VERSION = 1
+VERSION = 2
 """To be raised whenever the same units and events shall give other Moments."""
 _INDEX, _NUMBERS = "index.json", "numbers.npy"
 _PARTS = ("n", "mean", "cross", "status", "residue")

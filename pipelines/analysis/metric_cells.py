@@ -117,7 +117,7 @@ def metric_moments(
         found |= _daily_quantiles(metric, values, cells, when, outcomes[0])
         spread = None if metric.of != "units" or cells.totals_only else _distribution(plain[0], stretches, cells)
         return MetricMoments(**shared, matures_at=when.matures_at, distribution=spread, **found)  # type: ignore[arg-type]
-    covariates, places, names = _covariates(metric, values, cells, when)
+    covariates, places, names = _covariates(metric, values, cells, when, ends)
     rate = metric.rate and not covariates
     before = [column[stretches.order] for column in covariates]
     mine = [_capped(column, each) for column, each in zip(plain, ends, strict=True)]
@@ -266,9 +266,17 @@ def _since_entry(
 
 
 def _covariates(
-    metric: MetricColumns, values: ColumnValues, cells: Cells, when: Maturity
+    metric: MetricColumns, values: ColumnValues, cells: Cells, when: Maturity, ends: Sequence[Ends | None]
 ) -> tuple[list[FloatArray], tuple[MomentsColumn, ...], tuple[str, ...]]:
-    """Numbers of every unit from before exposure, their places among the Moments' columns, and their names."""
+    """Numbers of every unit from before exposure, their places among the Moments' columns, and their names.
+
+    Notes
+    -----
+    The metric itself is cut where its outcome is: an extreme value from before tells nothing about a capped outcome and
+    only lowers their correlation. GrowthBook does the same (`capCoalesceCovariate` in its `SqlIntegration.ts`). Any
+    number from before exposure is a valid covariate, cut or not: Deng et al. (2013), WSDM, "Improving the sensitivity
+    of online controlled experiments by utilizing pre-experiment data", section 3.
+    """
     first = len(metric.outcome)
     found: list[FloatArray] = []
     places: list[MomentsColumn] = []
@@ -283,6 +291,8 @@ def _covariates(
             names.extend([each.name, f"{each.name} (missing)"][: len(columns)])
         else:
             columns = [values.dense(column) for column in each.columns]
+            if each.own:
+                columns = [_capped(column, mine) for column, mine in zip(columns, ends, strict=True)]
             here = first + len(found)
             places.append((here, here + 1) if len(columns) == 2 else here)
             names.append(each.name)
