@@ -68,6 +68,7 @@ def read_given_moments(
     )
     variants = tuple(variant.name for variant in experiment.variants)
     days = _days(experiment, rows)
+    closed = [min(day.replace(tzinfo=UTC) + DAY, end) for day in days]
     told = read_given_units(experiment, rows, days)
     found: dict[str, MetricMoments] = {}
     entered = np.zeros((len(variants), len(days))) if told is None else told.analysed
@@ -81,7 +82,7 @@ def read_given_moments(
         else:
             waits = enters_final(made.columns, exclude=experiment.immature == "exclude")
             check_metric_units(experiment, metric.name, units, told.analysed, days, waits=waits)
-            made = replace(made, immature=int((told.analysed - units)[:, -1].sum()))
+            made = _with_open(made, told.analysed, units, closed, experiment.end)
         found[metric.name] = made
     if not days:
         empty = Moments.from_summary(
@@ -91,7 +92,6 @@ def read_given_moments(
             columns = (0, 1) if isinstance(metric, RatioMetric) else (0,)
             found[metric.name] = _metric(metric, empty.select(*columns), None)
     analysed = {name: int(entered[place, -1]) if days else 0 for place, name in enumerate(variants)}
-    closed = [min(day.replace(tzinfo=UTC) + DAY, end) for day in days]
     latest = closed[-1] if closed else None
     return ExperimentMoments(
         variants=variants,
@@ -114,6 +114,18 @@ def _exposed(told: GivenUnits | None, analysed: dict[str, int], latest: datetime
         by_variant = {name: units for name, units in analysed.items() if units}
         return Exposed(by_variant=by_variant, analysed=analysed, excluded={}, latest=latest, all_told=False)
     return Exposed(by_variant=dict(told.exposed), analysed=analysed, excluded=dict(told.excluded), latest=latest)
+
+
+def _with_open(
+    metric: MetricMoments, analysed: FloatArray, units: FloatArray, closed: Sequence[datetime], end: datetime
+) -> MetricMoments:
+    """The metric with those of the analysed units that it waits for, and the end of the day when all have matured."""
+    waiting = int((analysed - units)[:, -1].sum())
+    grew = np.flatnonzero(np.diff(analysed.sum(axis=0), prepend=0.0) > 0)
+    window = metric.columns.matures_days
+    if not waiting or window is None or closed[-1] >= end or not grew.size:
+        return replace(metric, immature=waiting)
+    return replace(metric, immature=waiting, matures_at=closed[grew[-1]] + timedelta(days=window))
 
 
 def _metric(metric: Metric, total: Moments, daily: Moments | None) -> MetricMoments:

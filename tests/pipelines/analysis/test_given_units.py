@@ -62,21 +62,26 @@ def states(snapshot):
 
 
 def switching(lab, share, units=2_000):
-    """Everyday exposures, a share of which switch to the other variant a day later, and what units do."""
+    """Everyday exposures, a share of which switch to the other variant a day later or at once, and what units do."""
     generator = np.random.default_rng(5)
     exposures, events = [], []
     for unit in range(units):
         seen = lab.START + timedelta(hours=float(generator.uniform(0, 14 * 24 - 1)))
         exposures.append((unit, ("old", "new")[unit % 2], seen))
         if generator.random() < share:
-            exposures.append((unit, ("new", "old")[unit % 2], seen + DAY))
+            exposures.append((unit, ("new", "old")[unit % 2], seen + unit % 3 * DAY))
         events += [(unit, "purchase", seen + HOUR, float(generator.lognormal(3, 1)))] * int(generator.integers(0, 2))
         events.append((unit, "view", seen + 2.5 * DAY, None))
     return lab.exposures(exposures), lab.events(events)
 
 
 @pytest.mark.parametrize(
-    ("share", "state", "blocks"), [(0.0, "pass", False), (0.006, "warn", False), (0.05, "fail", True)]
+    ("share", "state", "blocks"),
+    [
+        pytest.param(0.0, "pass", False, marks=pytest.mark.slow),
+        pytest.param(0.006, "warn", False, marks=pytest.mark.slow),
+        (0.05, "fail", True),
+    ],
 )
 def test_units_in_several_variants_are_counted_and_block_as_they_do_from_events(lab, share, state, blocks):
     exposures, events = switching(lab, share)
@@ -112,6 +117,18 @@ def test_a_log_with_everything_that_goes_wrong_has_the_same_counts(lab, policy, 
         assert [arm.n for arm in one.arms] == [arm.n for arm in two.arms]
         if immature == "exclude" or one.metric == "retained":
             assert (one.maturity and one.maturity.open_units) == (two.maturity and two.maturity.open_units)
+            if two.maturity and two.maturity.matures_at:
+                assert timedelta(0) <= one.maturity.matures_at - two.maturity.matures_at < DAY
+            assert (one.maturity and one.maturity.matures_at is None) == (
+                two.maturity and two.maturity.matures_at is None
+            )
+
+
+def test_the_first_variant_is_kept_where_the_policy_says_so(lab):
+    exposures, events = switching(lab, 0.05)
+    through, direct = both(lab, exposures, events, lab.END, several_variants="first")
+    assert (through.arms, through.exclusions) == (direct.arms, ())
+    assert states(through) == states(direct)
 
 
 def test_a_variant_that_is_not_defined_blocks_by_name(lab):
@@ -130,6 +147,8 @@ def test_units_of_the_future_and_of_a_day_that_is_not_over_wait(lab):
     now = lab.START + 6 * DAY
     rows = counted(lab, exposures, events, made(lab), now + DAY / 2).to_pylist()
     last = {(row["metric"], row["variant"]): row["n"] for row in rows if row["day"] == "2026-03-07"}
+    before = {row["metric"]: row["n"] for row in rows if (row["day"], row["variant"]) == ("2026-03-06", "old")}
+    assert (before["units:in_the_future"], before["units:exposed"]) == (0, before["units:analysed"])
     at = exposures["exposed_at"].to_numpy().astype("datetime64[us]")
     later = np.datetime64((now + DAY / 2).replace(tzinfo=None))
     assert last["units:in_the_future", "old"] + last["units:in_the_future", "new"] == (at >= later).sum()

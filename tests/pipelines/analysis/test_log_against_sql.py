@@ -36,6 +36,8 @@ MOVING = {
 # Here units have one balance, several or none: their spread of billions drowns what `billions` is there to show.
 EVERY = {name: table for name, table in KINDS.items() if name != "billions"}
 SOME = {name: KINDS[name] for name in ("proportion", "mean", "ratio_of_filters", "retention", "funnel", "covariate")}
+SLOW = pytest.mark.slow
+DAYS = [RUNNING, pytest.param(ENDED, marks=SLOW)]
 POLICIES = ("exclude", "first", "as_assigned")
 IDENTITIES = ("strict", "first_touch", "last_touch")
 
@@ -70,7 +72,7 @@ def switched(exposures, rng):
 
 
 def links_of(units, look, rng):
-    """Links of a fifth of the units: to new ids and to exposed ones, shared, repeated, tied, at the look and after."""
+    """Links of a fifth of all units: to new ids and to known ones, shared, repeated, tied, at the look and after."""
     anonymous = rng.choice(units, units.size // 5, replace=False)
     # Two devices of one person, half of whom were exposed under the known id as well.
     known = np.where(
@@ -102,7 +104,7 @@ def log(request, lasting_lab):
     """Exposures, events and links in a warehouse as ingestion leaves it, and plain for the SQL."""
     lab, rng = lasting_lab, np.random.default_rng(23)
     exposures, events = lab.traffic(request.param)
-    links = links_of(np.unique(exposures["unit_id"].to_numpy()), lab.START + RUNNING * DAY, rng)
+    links = links_of(np.unique(events["unit_id"].to_numpy()), lab.START + RUNNING * DAY, rng)
     exposures = pa.concat_tables([exposures, switched(exposures, rng)])
     # What a unit was assigned to is known of a third, from all of its exposures or from some.
     names = np.where(rng.random(2 * request.param) < 0.5, "old", "new")[exposures["unit_id"].to_numpy()]
@@ -208,7 +210,7 @@ def agree_on_units(log, found, oracle):
     return left_out
 
 
-@pytest.mark.parametrize("days", [ENDED, RUNNING])
+@pytest.mark.parametrize("days", DAYS)
 @pytest.mark.parametrize("policy", POLICIES)
 def test_units_seen_in_several_variants_are_where_the_policy_says(log, policy, days):
     found, oracle = look(log, EVERY, days, policy=policy)
@@ -218,7 +220,9 @@ def test_units_seen_in_several_variants_are_where_the_policy_says(log, policy, d
     compare((log.lab, log.warehouse), found, oracle, EVERY, days)
 
 
-@pytest.mark.parametrize(("days", "batch"), [(ENDED, 4), (RUNNING, 2), (RUNNING, 5)])
+@pytest.mark.parametrize(
+    ("days", "batch"), [pytest.param(ENDED, 4, marks=SLOW), pytest.param(RUNNING, 2, marks=SLOW), (RUNNING, 5)]
+)
 def test_as_of_a_moment_only_what_had_been_ingested_by_then_counts(log, days, batch):
     """The last pair looks back with late data: ingested after the look, of before it."""
     found, oracle = look(log, EVERY, days, as_of=log.ingested(batch), policy="as_assigned")
@@ -230,7 +234,7 @@ def test_as_of_a_moment_only_what_had_been_ingested_by_then_counts(log, days, ba
     assert earlier.exposed.total < found.exposed.total
 
 
-@pytest.mark.parametrize("days", [ENDED, RUNNING])
+@pytest.mark.parametrize("days", DAYS)
 @pytest.mark.parametrize("identity", IDENTITIES)
 def test_anonymous_units_are_who_the_policy_of_identities_says(log, identity, days):
     found, oracle = look(log, EVERY, days, identity=identity)
@@ -239,7 +243,7 @@ def test_anonymous_units_are_who_the_policy_of_identities_says(log, identity, da
     compare((log.lab, log.warehouse), found, oracle, EVERY, days)
 
 
-@pytest.mark.parametrize("identity", IDENTITIES)
+@pytest.mark.parametrize("identity", ["strict", *(pytest.param(each, marks=SLOW) for each in IDENTITIES[1:])])
 def test_identities_policies_and_as_of_work_together(log, identity):
     found, oracle = look(log, SOME, RUNNING, identity=identity, policy="as_assigned", as_of=log.ingested(3))
     agree_on_units(log, found, oracle)
@@ -259,7 +263,7 @@ def test_history_that_caps_are_frozen_from_is_that_of_people_known_before_the_st
     assert frozen[f"{name}:0"] == pytest.approx([rows["x_low"][0], rows["x_high"][0]], rel=1e-12)
 
 
-@pytest.mark.parametrize("days", [ENDED, RUNNING])
+@pytest.mark.parametrize("days", DAYS)
 @pytest.mark.parametrize("name", MOVING)
 def test_moving_caps_cut_at_quantiles_of_the_units_of_the_look(log, name, days):
     found, oracle = look(log, {name: MOVING[name]}, days, policy="first")
