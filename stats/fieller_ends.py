@@ -18,8 +18,8 @@ _ROUNDS = 40
 # After these the few cells that have not settled go on together.
 _FIRST_ROUNDS = 4
 _TOLERANCE = 64.0 * float(np.finfo(np.float64).eps)
-# Cells at a time: what they need stays in the processor's caches.
-_BLOCK = 16_384
+# Cells at a time: temporary arrays stay below the 128 KiB from which the C library gives each its own fresh pages.
+_BLOCK = 8_192
 # An iteration is extrapolated where each round multiplies its error by a factor in this range; it would go astray
 # above, where a set is about to become unbounded.
 _STEADY = (-4.0, 0.5)

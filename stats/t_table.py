@@ -18,8 +18,8 @@ _PIECES = (32, 64, 128, 256)
 _DEGREE = 8
 # Size of the last two coefficients once an interpolation has converged; rounding of the nodes alone leaves 3e-16.
 _CONVERGED = 2e-15
-# Cells at a time: what they need stays in the processor's second cache.
-_BLOCK = 16_384
+# Cells at a time: temporary arrays stay below the 128 KiB from which the C library gives each its own fresh pages.
+_BLOCK = 8_192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
