@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -55,8 +54,7 @@ def read_moments(
     metrics
         In any number; events that several of them need are read once.
     until
-        The moment of the look (aware): exposures and events at or after it, or after the experiment's end, do not
-        count.
+        The moment of the look (aware): what happens at or after it, or after the experiment's end, does not count.
     as_of
         Only batches that had been ingested by then count (aware); None: all.
     known
@@ -66,14 +64,13 @@ def read_moments(
     segment_days
         Whether the daily series is wanted per segment, too.
     totals_only
-        Whether daily series and distributions are left out, which take half as long again.
+        Whether daily series and distributions are left out.
     engine
         Where the expressions run; the warehouse itself unless given.
     assignments
         Who is in it, where that is known already and the temporary table `assignments` holds the same units.
     partials
-        File in which numbers per unit and day are kept: only units that changed since are read again, and it is written
-        anew. None: everything is read, and nothing is written.
+        File of numbers per unit and day: only units that changed since are read again. None: all are, and none is kept.
 
     Notes
     -----
@@ -93,15 +90,13 @@ def read_moments(
     exposed = assignments
 
     def everything() -> tuple[PartialReader, Assignments, Cells, dict[str, MetricMoments]]:
-        days = 0 if totals_only else period.days.size
-        reader = _reader(warehouse, chosen, period, wanted, activation, exclude=exclude, days=days)
+        reader = _reader(warehouse, chosen, period, wanted, activation, exclude=exclude, totals_only=totals_only)
         with _kept(reader, usable, exposed) as basis:
             values, active = ColumnValues(units=exposed.units), exposed
             if activation is not None:
                 active = _activated(reader, values, exposed, activation)
-            cells = replace(
-                _cells(chosen, active, experiment, wanted, period), segment_days=segment_days, totals_only=totals_only
-            )
+            cells = _cells(chosen, active, experiment, wanted, period)
+            cells.segment_days, cells.totals_only = segment_days, totals_only
             memory = None
             if usable is not None and basis is not None:
                 memory = KeptMoments.of(usable, basis if reader.nothing_new else None, cells)
@@ -173,10 +168,10 @@ def _reader(
     activation: Column | None,
     *,
     exclude: bool,
-    days: int,
+    totals_only: bool,
 ) -> PartialReader:
     at_once = [enters_final(metric, exclude=exclude) for metric in wanted]
-    needs = needs_of(wanted, at_once=at_once, days=days)
+    needs = needs_of(wanted, at_once=at_once, days=0 if totals_only else period.days.size)
     if activation is not None:
         needs.setdefault(partial_key(activation), Needs()).final[activation] = None
     one_by_one = frozenset(key for metric in wanted if metric.of == "events" for key in metric.sources)
