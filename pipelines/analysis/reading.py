@@ -80,21 +80,18 @@ def read_moments(
     threads, the order of the events, the batches they came in, and with partials or without.
     """
     chosen = engine or DuckDBEngine(warehouse)
-    if assignments is None:
-        assignments = read_assignments(warehouse, experiment, now=until, as_of=as_of)
+    exposed = assignments or read_assignments(warehouse, experiment, now=until, as_of=as_of)
     definitions = {**(known or {}), **{metric.name: metric for metric in metrics}}
     wanted = [metric_columns(metric, definitions) for metric in metrics]
     period = _period(warehouse, experiment, wanted, until=until, as_of=as_of)
     exclude, activation = experiment.immature == "exclude", _activation(experiment)
     usable = partials if as_of is None and experiment.identity is None else None
-    exposed = assignments
 
     def everything() -> tuple[PartialReader, Assignments, Cells, dict[str, MetricMoments]]:
         reader = _reader(warehouse, chosen, period, wanted, activation, exclude=exclude, totals_only=totals_only)
         with _kept(reader, usable, exposed) as basis:
-            values, active = ColumnValues(units=exposed.units), exposed
-            if activation is not None:
-                active = _activated(reader, values, exposed, activation)
+            values = ColumnValues(units=exposed.units)
+            active = exposed if activation is None else _activated(reader, values, exposed, activation)
             cells = _cells(chosen, active, experiment, wanted, period)
             cells.segment_days, cells.totals_only = segment_days, totals_only
             memory = None
