@@ -218,15 +218,12 @@ def _find_duplicates(connection: DuckDBPyConnection, kind: Kind, chunk: pa.Table
     if not len(valid):
         return np.empty(0, np.int64)
     days = pc.min_max(valid["moment"]).as_py()
-    stored = connection.execute(
-        read_sql(f"stored_{kind.table}"),
-        {
-            "source": batch.source,
-            "batch_id": batch.batch_id,
-            "first_day": _day(days["min"]),
-            "last_day": _day(days["max"]),
-        },
-    ).fetchnumpy()["row_number"]
+    between = {"first_day": _day(days["min"]), "last_day": _day(days["max"])}
+    stored = np.empty(0, np.int64)
+    # Days without a row need no join; moments are too few for it to matter.
+    if kind is MOMENTS or connection.execute(read_sql(f"days_with_{kind.table}"), between).fetchall()[0][0]:
+        params = {**between, "source": batch.source, "batch_id": batch.batch_id}
+        stored = connection.execute(read_sql(f"stored_{kind.table}"), params).fetchnumpy()["row_number"]
     # A sort tells in a fraction of the time whether any id repeats at all; which rows do is asked only then.
     ids = np.sort(np.from_dlpack(valid["row_id"].combine_chunks()))
     if not (ids[1:] == ids[:-1]).any():
