@@ -21,7 +21,7 @@ from pipelines.ingest.projection import source_rows, through_sql, with_raw
 from pipelines.ingest.sources import Source, open_source
 from pipelines.ingest.variants import explain_unknown, known_table
 
-CHUNK_ROWS = 300_000
+CHUNK_ROWS = 1_000_000
 CHUNK_BYTES = 80_000_000
 READ_ROWS = 100_000
 OUR_MISTAKES = (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException)

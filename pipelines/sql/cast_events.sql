@@ -9,8 +9,7 @@ WITH typed AS (
     FROM source_rows
 ),
 
--- A column of its own: where a file has the few names of events in a dictionary, only that is looked at.
-numbered AS (SELECT *, id_number(unit_text) AS unit_id, is_plain(event) AS has_plain_event FROM typed)
+numbered AS (SELECT *, id_number(unit_text) AS unit_id FROM typed)
 
 SELECT
     *,
@@ -23,7 +22,7 @@ SELECT
     CASE
         WHEN line_reason IS NULL
             AND is_plain(unit_text)
-            AND has_plain_event
+            AND is_plain(event)
             AND is_in_range(moment, earliest, latest)
             AND CASE WHEN value IS NULL THEN value_text IS NULL ELSE is_sensible(value) END
             AND (id_text IS NULL OR is_plain(id_text))

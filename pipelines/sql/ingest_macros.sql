@@ -53,11 +53,10 @@ CREATE OR REPLACE TEMP MACRO text_reason(name, spelling) AS CASE
 END;
 
 -- Whether a name or id, or a time, is beyond doubt. Cheap, and true for almost every row; the reasons decide the rest.
--- Quoting a text as JSON lengthens it by two signs unless it holds quotes, backslashes or control characters. In bytes it
--- is as long as the text is in letters, plus two, only if each letter is one byte besides.
+-- Quoting a text as JSON lengthens it by two signs unless it holds quotes, backslashes or control characters.
 CREATE OR REPLACE TEMP MACRO is_plain(spelling) AS
-    spelling >= '!' AND strlen(spelling) <= 512
-    AND strlen(json_quote(spelling)) = length(spelling) + 2 AND NOT contains(spelling, chr(127));
+    spelling >= '!' AND strlen(spelling) <= 512 AND length(spelling) = strlen(spelling)
+    AND strlen(json_quote(spelling)) = strlen(spelling) + 2 AND NOT contains(spelling, chr(127));
 CREATE OR REPLACE TEMP MACRO is_plain_id(spelling) AS
     spelling IS NULL OR (strlen(spelling) <= 512 AND NOT has_controls(spelling));
 CREATE OR REPLACE TEMP MACRO is_in_range(moment, earliest, latest) AS
