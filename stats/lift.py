@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import IntEnum
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from stats.effect import ALTERNATIVES, Effect, Inference, Scale
 from stats.errors import check_choice, check_probability
+from stats.fieller_ends import (
+    ContrastCritical,
+    ContrastDf,
+    FiellerKind,
+    FiellerSets,
+    kind_of,
+    refined_end,
+    welch_contrast_df,
+)
 from stats.means import mean_variance, welch, welch_df
 from stats.moments import Moments
-from stats.status import BoolArray, FloatArray, Status, StatusArray, where_status, worst
+from stats.status import FloatArray, Status, StatusArray, where_status, worst
 from stats.tails import t_quantile
 
 REFERENCES = ("t", "normal")
 # Above this coefficient of variation of the control mean a relative lift is not estimable: the control mean is within
 # about three standard errors of zero, and the lift's distribution has no useful centre.
 CONTROL_CV_LIMIT = 0.3
-_ROUNDS = 40
-_EPSILON = float(np.finfo(np.float64).eps)
-
-ContrastDf: TypeAlias = Callable[[FloatArray], FloatArray]
-"""Degrees of freedom of the contrast ``difference - lift * |baseline|``, given the lift."""
-ContrastCritical: TypeAlias = Callable[[FloatArray], FloatArray]
-"""Half the interval's width in standard errors of that contrast, given the lift."""
-
-
-class FiellerKind(IntEnum):
-    """Shape of a Fieller confidence set."""
-
-    BOUNDED = 0
-    """An ordinary interval."""
-    EXTERIOR = 1
-    """Everything outside an interval: the control mean cannot be told from 0, the difference can."""
-    WHOLE_LINE = 2
-    """Every lift is compatible with the data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -113,22 +101,15 @@ def fieller(
     """
     check_choice("reference", reference, REFERENCES)
     difference = welch(control, treatment, column=column)
-    share_a, share_b = mean_variance(control, column=column), mean_variance(treatment, column=column)
-
-    def contrast_df(lift: FloatArray) -> FloatArray:
-        sign = np.where(control.mean[..., column] < 0, -1.0, 1.0)
-        scale = (1.0 + sign * lift) ** 2
-        return welch_df(share_a * scale, control.n - 1.0, share_b, treatment.n - 1.0)
-
-    normal = reference == "normal"
+    share, normal = mean_variance(control, column=column), reference == "normal"
     return fieller_lift(
         Effect.of(difference.value, difference.se, np.inf, status=difference.status) if normal else difference,
         baseline=control.mean[..., column],
-        baseline_variance=share_a,
-        covariance=-share_a,
+        baseline_variance=share,
+        covariance=-share,
         confidence=confidence,
         alternative=alternative,
-        contrast_df=None if normal else contrast_df,
+        contrast_df=None if normal else welch_contrast_df(control, treatment, column=column),
     )
 
 
@@ -156,7 +137,7 @@ def fieller_lift(
     covariance
         Covariance of the two estimates; minus the baseline's variance for independent arms.
     contrast_df
-        Degrees of freedom of the contrast at a lift, if they depend on it.
+        Degrees of freedom of the contrast at a lift, if they depend on it; see `stats.fieller_ends`.
     critical
         Takes the place of the t quantile, for a sequential method: finite critical value of the contrast at a lift.
 
@@ -174,28 +155,25 @@ def fieller_lift(
         *(np.asarray(x, np.float64) for x in (baseline, baseline_variance, covariance)),
         difference.df,
     )
-    sign = np.where(a < 0, -1.0, 1.0)
     status = _lift_status(difference.status, a, va)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        value = d / np.abs(a)
-        quantile = t_quantile(tail, df) if critical is None else critical(np.zeros_like(d))
+        every = slice(0, d.size)
+        quantile = t_quantile(tail, df).ravel() if critical is None else critical(np.zeros(d.size), every)
         if critical is None and contrast_df is not None:
             degrees = contrast_df
-            critical = lambda lift: t_quantile(tail, degrees(lift))  # noqa: E731
-        # In units of the control mean: u = D/|A|, variances relative to A**2. The set solves
-        # (u - r)**2 <= t**2 * (v_d - 2 r c + r**2 v_a).
-        v_d, v_a, c = (se / a) ** 2, va / (a * a), sign * cov / (a * a)
-        v_d, v_a = np.where(np.isfinite(v_d), v_d, np.nan), np.where(np.isfinite(v_a), v_a, np.nan)
-        # Small-sample corrections of the one variance and not of the other must not correlate beyond 1.
-        c = np.clip(c, -np.sqrt(v_d * v_a), np.sqrt(v_d * v_a))
-        terms = (value, v_d, v_a, c)
-        low, high, kind = _quadratic(terms, quantile)
-        gap_low, gap_high = np.where(kind == FiellerKind.EXTERIOR, (low, high), np.nan)
-        bounded = kind == FiellerKind.BOUNDED
-        if critical is not None:
-            low = _refine(low, 0, critical, terms, bounded)
-            high = _refine(high, 1, critical, terms, bounded)
+            critical = lambda lift, cells: t_quantile(tail, degrees(lift, cells))  # noqa: E731
+        sets = FiellerSets.of(d, se, a, va, cov)
+        centre, half, lead, inner = sets.ends(quantile, every)
+        low, high, bounded = centre - half, centre + half, lead > 0
+        kind = kind_of(lead, inner)
+        gap_low, gap_high = (np.where(kind == FiellerKind.EXTERIOR, end, np.nan) for end in (low, high))
+        if critical is not None and alternative != "less":
+            low = refined_end(np.where(bounded, low, np.nan), -1.0, critical, sets)
+        if critical is not None and alternative != "greater":
+            high = refined_end(np.where(bounded, high, np.nan), 1.0, critical, sets)
         low, high = np.where(bounded, low, -np.inf), np.where(bounded, high, np.inf)
+        low, high, value = (x.reshape(d.shape) for x in (low, high, sets.u))
+        bounded = bounded.reshape(d.shape)
     if alternative == "greater":
         high = np.full_like(high, np.inf)
     elif alternative == "less":
@@ -207,10 +185,10 @@ def fieller_lift(
         value=value,
         low=low,
         high=high,
-        kind=kind,
-        gap_low=gap_low,
-        gap_high=gap_high,
-        g=quantile * quantile * v_a,
+        kind=kind.reshape(d.shape),
+        gap_low=gap_low.reshape(d.shape),
+        gap_high=gap_high.reshape(d.shape),
+        g=(quantile * quantile * sets.v_a).reshape(d.shape),
         confidence=confidence,
         status=status,
     )
@@ -317,34 +295,3 @@ def _lift_status(status: StatusArray, baseline: FloatArray, variance: FloatArray
     with np.errstate(invalid="ignore"):
         noisy = ~(np.sqrt(variance) <= CONTROL_CV_LIMIT * np.abs(baseline)) | (baseline == 0)
     return worst(status, where_status(noisy & (np.asarray(status) < Status.ZERO_VARIANCE), Status.UNDEFINED_RELATIVE))
-
-
-_Terms: TypeAlias = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
-
-
-def _quadratic(terms: _Terms, quantile: FloatArray) -> tuple[FloatArray, FloatArray, npt.NDArray[np.int8]]:
-    """Roots of ``(u - r)**2 = t**2 (v_d - 2 r c + r**2 v_a)`` in ascending order, and the shape of the set."""
-    u, v_d, v_a, c = terms
-    t2 = quantile * quantile
-    lead = 1.0 - t2 * v_a
-    # u**2 has been cancelled by hand: the discriminant keeps its digits when the lift is far from 0.
-    inner = v_d - 2.0 * u * c + u * u * v_a - t2 * (v_d * v_a - c * c)
-    half = np.sqrt(t2 * np.maximum(inner, 0.0)) / np.abs(lead)
-    centre = (u - t2 * c) / lead
-    exterior = np.where(inner >= 0, np.int8(FiellerKind.EXTERIOR), np.int8(FiellerKind.WHOLE_LINE))
-    return centre - half, centre + half, np.where(lead > 0, np.int8(FiellerKind.BOUNDED), exterior)
-
-
-def _refine(end: FloatArray, which: int, critical: ContrastCritical, terms: _Terms, bounded: BoolArray) -> FloatArray:
-    """Move an end until its own contrast's quantile gives it back, to the last digits of the interval's width."""
-    if not bounded.any():
-        return end
-    for _ in range(_ROUNDS):
-        at = np.where(np.isfinite(end), end, 0.0)
-        roots = _quadratic(terms, critical(at))
-        moved = np.where(bounded & (roots[2] == FiellerKind.BOUNDED), roots[which], end)
-        settled = np.abs(moved - end) <= 64.0 * _EPSILON * np.maximum(np.abs(moved), roots[1] - roots[0])
-        end = moved
-        if np.all(settled | ~bounded | np.isnan(moved)):
-            break
-    return end

@@ -201,8 +201,9 @@ def moments(
     """Load moments: count, mean and variance of metrics per variant and day, which your warehouse aggregated.
 
     Columns, found by name: experiment, metric, variant, day, n, mean, variance, and for ratios denominator_mean,
-    denominator_variance, covariance. Each row holds all units that had entered by the end of its day. Experiments with
-    `data = "moments"` are analysed from them. Exit code 1 if a file cannot be read.
+    denominator_variance, covariance. Each row holds all units that had entered by the end of its day. Rows of exposed
+    units, whose metric is `units:...`, have n only. Experiments with `data = "moments"` are analysed from them. Exit
+    code 1 if a file cannot be read.
     """
     from pipelines.ingest import ingest_moments
     from pipelines.ingest.columns import MOMENT_COLUMNS

@@ -9,6 +9,7 @@ from typing import Any
 
 import streamlit as st
 
+from app.views.charts import finished
 from app.views.defined import definitions_of
 from app.views.gate import current_actor
 from app.views.markdown import plain, sentences
@@ -178,8 +179,7 @@ def band(points: Sequence[Mapping[str, Any]], tolerance: float) -> dict[str, Any
     ]
     about = "Change of the guardrail at each tick, with the band that holds at every tick; dashed: what is tolerated."
     layered = alt.layer(*layers).properties(height=240, description=about)
-    made: dict[str, Any] = layered.configure_mark(aria=False).to_dict()
-    return made
+    return finished(layered)
 
 
 def _end(value: float | None, otherwise: float) -> float:

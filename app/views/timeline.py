@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from app.views.charts import finished, title_text
 from app.views.markdown import plain
 from pipelines.reports.presentation import progress_text
 from pipelines.reports.timeline import Timeline, timelines
@@ -67,7 +68,7 @@ def specification(chart: Timeline) -> dict[str, Any]:
 
     def y(name: str) -> alt.Y:
         domain = alt.Scale(domain=[-chart.reach, chart.reach], nice=False)
-        return alt.Y(f"{name}:Q", title=f"Effect ({chart.unit})", scale=domain)
+        return alt.Y(f"{name}:Q", title=title_text(f"Effect ({chart.unit})"), scale=domain)
 
     points = _values([{"day": p.day, "estimate": p.estimate, "low": p.low, "high": p.high} for p in chart.points])
     looks = _values(
@@ -110,16 +111,14 @@ def specification(chart: Timeline) -> dict[str, Any]:
     )
     layers += _notes(chart, x)
     layered = alt.layer(*layers).properties(height=HEIGHT, description=chart.caption)
-    # The chart has its description; its marks one by one would only be nameless pictures to a screen reader.
-    made: dict[str, Any] = layered.configure_mark(aria=False).to_dict()
-    return made
+    return finished(layered)
 
 
 def _notes(chart: Timeline, x: alt.X) -> list[alt.Chart]:
     """What happened meanwhile: a line each, with its text towards the middle."""
     import altair as alt
 
-    happened = alt.InlineData(values=[{"day": note.day, "text": note.text} for note in chart.notes])
+    happened = alt.InlineData(values=[{"day": note.day, "text": title_text(note.text)} for note in chart.notes])
     layers = [alt.Chart(happened).mark_rule(color="gray", strokeDash=[3, 3]).encode(x=x, tooltip="text:N")]
     half = chart.end / 2
     for where, inward in ((f"datum.day > {half}", -1), (f"datum.day <= {half}", 1)):

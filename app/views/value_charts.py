@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from app.views.charts import finished, title_text
+
 HEIGHT = 300
 COLOURS = ("#7a8494", "#8a63d2", "#1f9d8a", "#c05a9a", "#a07a1f", "#4b86b4")
 """Control first. Neither the blue of better nor the orange of worse: a variant is no verdict."""
@@ -20,15 +22,14 @@ def added_specification(rows: Sequence[tuple[str, float, float]], *, unit: str, 
         .mark_line(strokeWidth=2, point={"size": 24})
         .encode(
             x=alt.X("day:Q", title="Days since the start", scale=alt.Scale(zero=True), axis=alt.Axis(tickMinStep=1)),
-            y=alt.Y("amount:Q", title=unit),
+            y=alt.Y("amount:Q", title=title_text(unit)),
             color=_colours([name for name, _, _ in rows]),
             strokeDash=alt.StrokeDash("variant:N", legend=None, sort=None),
             tooltip=["variant:N", alt.Tooltip("day:Q", format=".4~g"), alt.Tooltip("amount:Q", format=".4~g")],
         )
         .properties(height=HEIGHT, description=description)
     )
-    made: dict[str, Any] = chart.configure_mark(aria=False).to_dict()
-    return made
+    return finished(chart)
 
 
 def shares_specification(
@@ -48,7 +49,12 @@ def shares_specification(
         alt.Chart(data)
         .mark_bar()
         .encode(
-            x=alt.X("bin:N", sort=order, title=label, axis=alt.Axis(labelAngle=-35, labelOverlap=True, labelLimit=110)),
+            x=alt.X(
+                "bin:N",
+                sort=order,
+                title=title_text(label),
+                axis=alt.Axis(labelAngle=-35, labelOverlap=True, labelLimit=110),
+            ),
             xOffset=alt.XOffset("variant:N", sort=list(dict.fromkeys(variants))),
             y=alt.Y("share:Q", title="Share of units", axis=alt.Axis(format="~%")),
             color=_colours(variants),
@@ -56,8 +62,7 @@ def shares_specification(
         )
         .properties(height=HEIGHT, description=description)
     )
-    made: dict[str, Any] = chart.configure_mark(aria=False).to_dict()
-    return made
+    return finished(chart)
 
 
 def _colours(names: Sequence[str]) -> Any:  # noqa: ANN401 altair has no types here

@@ -102,12 +102,15 @@ class Exposed:
         Units left out, by reason; only reasons that occur.
     latest
         Latest first exposure in the analysis, UTC.
+    all_told
+        Whether units that are left out are known; moments of another warehouse may have been given without them.
     """
 
     by_variant: dict[str, int]
     analysed: dict[str, int]
     excluded: dict[str, int]
     latest: datetime | None
+    all_told: bool = True
 
     @property
     def total(self) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,7 +34,7 @@ from stats.effect import infer
 from stats.heterogeneity import segment_heterogeneity
 from stats.moments import Moments
 from stats.ratios import linearise
-from stats.status import Status
+from stats.status import FloatArray, Status
 
 
 def with_breakdowns(
@@ -74,32 +74,77 @@ def effect_numbers(
     baseline: str | None = None,
 ) -> tuple[EffectNumbers, ...]:
     """Every other variant against control, or another baseline, from Moments whose only axis is the variants."""
+    columns = _columns(experiment, variants, metric, moments, found, confidence, baseline=baseline)
+    return tuple(each.row(0) for each in columns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _EffectColumns:
+    """A treatment against its baseline in many cells: computed at once; a row is made when it is asked for.
+
+    Attributes
+    ----------
+    numbers
+        By field of `EffectNumbers`, one value per cell in the order of the flattened cells.
+    """
+
+    treatment: str
+    confidence: float
+    numbers: Mapping[str, list[float | None]]
+    status: list[int]
+
+    def row(self, cell: int) -> EffectNumbers:
+        """One cell."""
+        return EffectNumbers(
+            treatment=self.treatment,
+            confidence=self.confidence,
+            status=Status(self.status[cell]).label,
+            **{name: values[cell] for name, values in self.numbers.items()},
+        )
+
+
+def _columns(
+    experiment: Experiment,
+    variants: Sequence[str],
+    metric: Metric,
+    moments: Moments,
+    found: MetricMoments,
+    confidence: float,
+    *,
+    baseline: str | None = None,
+) -> tuple[_EffectColumns, ...]:
+    """Every other variant against control, or another baseline; the first axis of the Moments is the variants."""
     against = baseline or experiment.control
     others = [name for name in (experiment.control, *(v.name for v in experiment.treatments)) if name != against]
-    numbers = []
+    columns = []
     for name in others:
         pair = Pair.of(metric, moments[variants.index(against)], moments[variants.index(name)], found.covariates)
-        numbers.append(_numbers(pair, name, confidence))
-    return tuple(numbers)
+        effect, lift = pair.effect, pair.lift(confidence)
+        result = infer(effect, confidence=confidence)
+        shown, stated = lift.status <= Status.UNBOUNDED, effect.status <= Status.ZERO_VARIANCE
+        numbers = {
+            "difference": np.where(stated, effect.value, np.nan),
+            "se": np.where(stated, effect.se, np.nan),
+            "low": result.low,
+            "high": result.high,
+            "lift": np.where(shown, lift.value, np.nan),
+            "lift_low": np.where(shown, lift.low, np.nan),
+            "lift_high": np.where(shown, lift.high, np.nan),
+        }
+        columns.append(
+            _EffectColumns(
+                treatment=name,
+                confidence=confidence,
+                numbers={key: _numbers(values) for key, values in numbers.items()},
+                status=effect.status.ravel().tolist(),
+            )
+        )
+    return tuple(columns)
 
 
-def _numbers(pair: Pair, treatment: str, confidence: float) -> EffectNumbers:
-    effect = pair.effect
-    result, lift = infer(effect, confidence=confidence), pair.lift(confidence)
-    shown = lift.status <= Status.UNBOUNDED
-    stated = effect.status <= Status.ZERO_VARIANCE
-    return EffectNumbers(
-        treatment=treatment,
-        difference=_number(effect.value) if stated else None,
-        se=_number(effect.se) if stated else None,
-        low=_number(result.low),
-        high=_number(result.high),
-        lift=_number(lift.value) if shown else None,
-        lift_low=_number(lift.low) if shown else None,
-        lift_high=_number(lift.high) if shown else None,
-        confidence=confidence,
-        status=Status(int(effect.status)).label,
-    )
+def _numbers(values: FloatArray) -> list[float | None]:
+    """Flattened, with None for what is not finite."""
+    return [value if math.isfinite(value) else None for value in values.ravel().tolist()]
 
 
 def _distribution(experiment: Experiment, found: ExperimentMoments, moments: MetricMoments) -> Distribution | None:
@@ -143,14 +188,15 @@ def _segments(
     results = []
     for attribute, of_cells in moments.by_segment.items():
         values = found.segments[attribute]
-        outcome = linearise(of_cells, moments.outcome)
+        means = linearise(of_cells, moments.outcome).mean[places, :, 0]
+        columns = _columns(experiment, found.variants, metric, of_cells, moments, confidence)
         cells = []
         for place, value in enumerate(values):
             arms = tuple(
-                SegmentArm(variant=name, n=int(of_cells.n[row, place]), mean=_number(outcome.mean[row, place, 0]))
-                for name, row in zip(order, places, strict=True)
+                SegmentArm(variant=name, n=int(of_cells.n[row, place]), mean=_number(mean))
+                for name, row, mean in zip(order, places, means[:, place], strict=True)
             )
-            effects = effect_numbers(experiment, found.variants, metric, of_cells[:, place], moments, confidence)
+            effects = tuple(each.row(place) for each in columns)
             rest = found.rests[attribute] and place == len(values) - 1
             kept = arm_moments(order, found.variants, of_cells[:, place])
             cells.append(SegmentCell(value=value, rest=rest, arms=arms, effects=effects, moments=kept))

@@ -29,12 +29,15 @@ class Stretches:
         Where the units of each cell and day that has any begin, shape ``(present,)``.
     cell, day
         Number of each of these cells, and place of the day.
+    place
+        Where each unit of the experiment is in `order`; -1 where it is not.
     """
 
     order: Integers
     first: Integers
     cell: Integers
     day: Integers
+    place: npt.NDArray[np.int32]
 
     @classmethod
     def of(cls, cell: Integers, chosen: Booleans, entered: Integers | None = None, *, days: int = 1) -> Stretches:
@@ -46,10 +49,12 @@ class Stretches:
         if mine.size and not (mine[1:] >= mine[:-1]).all():
             # Numbers of two bytes are sorted digit by digit, in a tenth of the time.
             small = mine.astype(np.uint16 if mine.max() < 2**16 else np.int64)
-            place = np.argsort(small, kind="stable")
-            units, mine = units[place], mine[place]
+            sorted_by = np.argsort(small, kind="stable")
+            units, mine = units[sorted_by], mine[sorted_by]
         first = np.flatnonzero(np.concatenate([[True], mine[1:] != mine[:-1]])) if mine.size else units
-        return cls(order=units, first=first, cell=mine[first] // days, day=mine[first] % days)
+        place = np.full(cell.size, -1, np.int32)
+        place[units] = np.arange(units.size, dtype=np.int32)
+        return cls(order=units, first=first, cell=mine[first] // days, day=mine[first] % days, place=place)
 
     @property
     def counts(self) -> FloatArray:

@@ -76,11 +76,15 @@ UnitColumn = Column | FunnelColumn
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Covariate:
-    """What is known of a unit before exposure: a column, a ratio of two columns, or an attribute of the exposure."""
+    """What is known of a unit before exposure: a column, a ratio of two columns, or an attribute of the exposure.
+
+    `own` says that it is the metric itself, which is cut at the ends of the outcome's caps.
+    """
 
     name: str
     columns: tuple[UnitColumn, ...] = ()
     attribute: str | None = None
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +199,9 @@ def _covariates(metric: Metric, metrics: Mapping[str, Metric]) -> tuple[Covariat
     if wanted is None:
         return ()
     others = ([metric] if wanted.own else []) + [metrics[name] for name in wanted.metrics]
-    before = [Covariate(name=each.name, columns=_before(each, wanted.look_back_days)) for each in others]
+    before = [
+        Covariate(name=each.name, columns=_before(each, wanted.look_back_days), own=each is metric) for each in others
+    ]
     return (*before, *(Covariate(name=name, attribute=name) for name in wanted.attributes))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -12,34 +13,23 @@ import numpy as np
 from pipelines.analysis.assignments import Assignments, Exposed, in_utc
 from pipelines.analysis.columns import UnitColumn, metric_columns
 from pipelines.analysis.experiment_moments import Ends, ExperimentMoments, MetricMoments
+from pipelines.analysis.given_units import (
+    Cells,
+    GivenMomentsError,
+    GivenUnits,
+    check_metric_units,
+    cumulative_units,
+    read_given_units,
+)
+from pipelines.analysis.maturity import enters_final
 from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.metrics import Metric, RatioMetric
 from pipelines.engine.queries import read_sql
 from pipelines.engine.warehouse import Warehouse
-from pipelines.errors import PipelineError
 from stats.moments import Moments
 from stats.status import FloatArray
 
 DAY = timedelta(days=1)
-Cells = Mapping[tuple[str, datetime], Mapping[str, Any]]
-
-
-class GivenMomentsError(PipelineError):
-    """Moments that were ingested cannot be those of the experiment.
-
-    Attributes
-    ----------
-    experiment, metric
-        Whose they are.
-    """
-
-    def __init__(self, experiment: str, metric: str, problem: str) -> None:
-        self.experiment, self.metric = experiment, metric
-        super().__init__(
-            f"The moments of {metric} in {experiment} {problem}. Load the missing or corrected days with "
-            "`rampwise ingest moments FILE`: every day from the start on, each holding all units that had entered by "
-            "its end."
-        )
 
 
 def read_given_moments(
@@ -63,6 +53,8 @@ def read_given_moments(
     ------
     GivenMomentsError
         If days are missing or not cumulative, a variant or a metric is missing, or a ratio has no denominator.
+    GivenUnitsError
+        If the counts of exposed units contradict each other or those of a metric.
     """
     end = min(experiment.end, until)
     rows = warehouse.rows(
@@ -76,14 +68,22 @@ def read_given_moments(
     )
     variants = tuple(variant.name for variant in experiment.variants)
     days = _days(experiment, rows)
+    closed = [min(day.replace(tzinfo=UTC) + DAY, end) for day in days]
+    told = read_given_units(experiment, rows, days)
     found: dict[str, MetricMoments] = {}
-    entered = np.zeros((len(variants), len(days)))
+    entered = np.zeros((len(variants), len(days))) if told is None else told.analysed
     for metric in metrics if days else ():
         mine = {(row["variant"], row["day"]): row for row in rows if row["metric"] == metric.name}
-        units = _units(experiment, metric, mine, days)
-        entered = np.maximum(entered, units)
+        units = cumulative_units(experiment, metric.name, mine, days)
         daily = _moments(experiment, metric, mine, days, units)
-        found[metric.name] = _metric(metric, daily[:, -1], daily)
+        made = _metric(metric, daily[:, -1], daily)
+        if told is None:
+            entered = np.maximum(entered, units)
+        else:
+            waits = enters_final(made.columns, exclude=experiment.immature == "exclude")
+            check_metric_units(experiment, metric.name, units, told.analysed, days, waits=waits)
+            made = _with_open(made, told.analysed, units, closed, experiment.end)
+        found[metric.name] = made
     if not days:
         empty = Moments.from_summary(
             np.zeros(len(variants)), np.zeros((len(variants), 2)), np.zeros((len(variants), 2, 2))
@@ -92,7 +92,6 @@ def read_given_moments(
             columns = (0, 1) if isinstance(metric, RatioMetric) else (0,)
             found[metric.name] = _metric(metric, empty.select(*columns), None)
     analysed = {name: int(entered[place, -1]) if days else 0 for place, name in enumerate(variants)}
-    closed = [min(day.replace(tzinfo=UTC) + DAY, end) for day in days]
     latest = closed[-1] if closed else None
     return ExperimentMoments(
         variants=variants,
@@ -101,17 +100,32 @@ def read_given_moments(
         rests={},
         days=np.array([(each - experiment.start) / DAY for each in closed]),
         assignments=_nobody(variants),
-        exposed=Exposed(
-            by_variant={name: units for name, units in analysed.items() if units},
-            analysed=analysed,
-            excluded={},
-            latest=latest,
-        ),
+        exposed=_exposed(told, analysed, latest),
         exposed_before=None,
         entered=entered,
         latest=latest,
         rows_read=len(rows),
     )
+
+
+def _exposed(told: GivenUnits | None, analysed: dict[str, int], latest: datetime | None) -> Exposed:
+    """The units as they were counted; of moments without counts those analysed only."""
+    if told is None:
+        by_variant = {name: units for name, units in analysed.items() if units}
+        return Exposed(by_variant=by_variant, analysed=analysed, excluded={}, latest=latest, all_told=False)
+    return Exposed(by_variant=dict(told.exposed), analysed=analysed, excluded=dict(told.excluded), latest=latest)
+
+
+def _with_open(
+    metric: MetricMoments, analysed: FloatArray, units: FloatArray, closed: Sequence[datetime], end: datetime
+) -> MetricMoments:
+    """The metric with those of the analysed units that it waits for, and the end of the day when all have matured."""
+    waiting = int((analysed - units)[:, -1].sum())
+    grew = np.flatnonzero(np.diff(analysed.sum(axis=0), prepend=0.0) > 0)
+    window = metric.columns.matures_days
+    if not waiting or window is None or closed[-1] >= end or not grew.size:
+        return replace(metric, immature=waiting)
+    return replace(metric, immature=waiting, matures_at=closed[grew[-1]] + timedelta(days=window))
 
 
 def _metric(metric: Metric, total: Moments, daily: Moments | None) -> MetricMoments:
@@ -137,28 +151,6 @@ def _days(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> list[dat
         if after - before > DAY:
             raise GivenMomentsError(experiment.name, "every metric", f"have no day {before + DAY:%Y-%m-%d}")
     return days
-
-
-def _units(experiment: Experiment, metric: Metric, cells: Cells, days: Sequence[datetime]) -> FloatArray:
-    """Units per variant and day, shape ``(variants, days)``; a variant that is planned to get none may be missing."""
-    units = np.zeros((len(experiment.variants), len(days)))
-    for place, variant in enumerate(experiment.variants):
-        there = [(variant.name, day) in cells for day in days]
-        if not any(there) and variant.share == 0:
-            continue
-        if not all(there):
-            problem = f"have no day {days[there.index(False)]:%Y-%m-%d} of {variant.name}"
-            raise GivenMomentsError(experiment.name, metric.name, problem)
-        units[place] = [cells[variant.name, day]["n"] for day in days]
-        fewer = np.flatnonzero(np.diff(units[place]) < 0)
-        if fewer.size:
-            raise GivenMomentsError(
-                experiment.name,
-                metric.name,
-                f"are not cumulative: {variant.name} has fewer units on {days[fewer[0] + 1]:%Y-%m-%d} than the day "
-                "before",
-            )
-    return units
 
 
 def _moments(

@@ -25,11 +25,14 @@ SEVERAL_VARIANTS_WARN, SEVERAL_VARIANTS_FAIL = 0.001, 0.01
 def health_checks(
     experiment: Experiment, found: ExperimentMoments, metrics: Sequence[Metric], *, now: datetime
 ) -> tuple[HealthCheck, ...]:
-    """All checks of one look, in the order in which they are shown."""
+    """All checks of one look, in the order in which they are shown; what given moments cannot tell is not checked."""
     exposed = found.exposed
     missing = {metric.title: max(found.metrics[metric.name].missing.values(), default=0) for metric in metrics}
     running = experiment.phase(now) == "running"
     further = (
+        several_variants_check(exposed) if exposed.all_told else None,
+        exposures_check(experiment, exposed, now=now),
+        None if experiment.data == "moments" else values_check(missing),
         units_check(experiment, found, now=now),
         freshness_check(experiment, found, now=now) if running else None,
         arrivals_check(experiment, found) if running else None,
@@ -37,9 +40,6 @@ def health_checks(
     )
     return (
         sample_ratio_check(experiment, exposed),
-        several_variants_check(exposed),
-        exposures_check(experiment, exposed, now=now),
-        values_check(missing),
         *(check for check in further if check is not None),
     )
 
@@ -114,6 +114,11 @@ def exposures_check(experiment: Experiment, exposed: Exposed, *, now: datetime) 
         return _check("exposures", "fail", message, blocks=True)
     left_out = exposed.total - analysed
     found = f"{_units(exposed.total)} exposed: {count(analysed)} analysed, {count(left_out)} left out."
+    if not exposed.all_told:
+        found = (
+            f"{_units(analysed)} analysed. The moments do not tell how many exposed units were left out or saw several "
+            "variants: that takes the rows `units:...` of `rampwise moments sql`."
+        )
     future = exposed.excluded.get("in_the_future", 0)
     if future:
         message = f"{found} {_units(future)} have their first exposure after this analysis: check the log's clock."

@@ -27,7 +27,7 @@ from pipelines.analysis.partial_files import UNREADABLE, Basis
 from pipelines.analysis.partials import PartialKey
 from stats.moments import Moments
 
-VERSION = 1
+VERSION = 2
 """To be raised whenever the same units and events shall give other Moments."""
 _INDEX, _NUMBERS = "index.json", "numbers.npy"
 _PARTS = ("n", "mean", "cross", "status", "residue")
@@ -185,7 +185,7 @@ def _digest_of_cells(cells: Cells) -> str:
     for name, numbers in cells.attributes.items():
         found.update(name.encode())
         found.update(np.ascontiguousarray(numbers).data)
-    found.update(repr((cells.period.days.size, cells.segment_days)).encode())
+    found.update(repr((cells.period.days.size, cells.segment_days, cells.totals_only)).encode())
     return found.hexdigest()
 
 

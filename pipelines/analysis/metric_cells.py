@@ -14,7 +14,7 @@ from pipelines.analysis.column_values import ColumnValues
 from pipelines.analysis.columns import Column, MetricColumns
 from pipelines.analysis.exact_sums import Integers
 from pipelines.analysis.experiment_moments import Ends, MetricMoments
-from pipelines.analysis.maturity import Booleans, Maturity
+from pipelines.analysis.maturity import Maturity
 from pipelines.analysis.partials import OverDays
 from pipelines.analysis.quantile_cells import quantile_moments
 from pipelines.analysis.quantile_days import DailyQuantiles
@@ -39,6 +39,8 @@ class Cells:
         Attributes of the first exposure that are covariates, as numbers; NaN where there is none.
     segment_days
         Whether the daily series is wanted per segment.
+    totals_only
+        Whether daily series and distributions are left out.
     """
 
     assignments: Assignments
@@ -46,6 +48,7 @@ class Cells:
     segments: Mapping[str, Segment]
     attributes: Mapping[str, FloatArray]
     segment_days: bool = False
+    totals_only: bool = False
     _kept: dict[str, Integers] = field(default_factory=dict)
     _ordered: list[tuple[Maturity, Stretches]] = field(default_factory=list)
 
@@ -99,31 +102,31 @@ def metric_moments(
     metric: MetricColumns, values: ColumnValues, cells: Cells, when: Maturity, caps: Mapping[tuple[str, int], Ends]
 ) -> MetricMoments:
     """All Moments of one metric."""
-    outcomes = [values.dense(column) for column in metric.outcome]
-    ends = tuple(_ends(metric, place, outcomes[place], when.counted, caps) for place in range(len(outcomes)))
+    stretches = cells.stretches(when)
+    plain = [values.placed(column, stretches.place, size=stretches.order.size) for column in metric.outcome]
+    ends = tuple(_ends(metric, place, plain[place], caps) for place in range(len(plain)))
     missing = {
         column: values.missing(column, cells.assignments.analysed)
         for column in metric.outcome
         if isinstance(column, Column) and column.aggregate == "sum"
     }
     shared = {"columns": metric, "caps": ends, "missing": missing, "immature": when.immature}
-    stretches = cells.stretches(when)
     if metric.quantile is not None:
+        outcomes = [values.dense(column) for column in metric.outcome]
         found = quantile_moments(metric, values.rows, cells.assignments, cells.segments, when, outcomes)
         found |= _daily_quantiles(metric, values, cells, when, outcomes[0])
-        spread = _distribution(outcomes[0][stretches.order], stretches, cells) if metric.of == "units" else None
+        spread = None if metric.of != "units" or cells.totals_only else _distribution(plain[0], stretches, cells)
         return MetricMoments(**shared, matures_at=when.matures_at, distribution=spread, **found)  # type: ignore[arg-type]
-    covariates, places, names = _covariates(metric, values, cells, when)
+    covariates, places, names = _covariates(metric, values, cells, when, ends)
     rate = metric.rate and not covariates
     before = [column[stretches.order] for column in covariates]
-    plain = [column[stretches.order] for column in outcomes]
     mine = [_capped(column, each) for column, each in zip(plain, ends, strict=True)]
     sums = cell_sums([*mine, *before], stretches, rate=rate)
     raw = None
     if any(each is not None for each in ends):
         raw = cell_sums([*plain, *before], stretches, rate=False).moments(cells.places(None), (cells.variants,))
-    capped = [_capped(outcome, each) for outcome, each in zip(outcomes, ends, strict=True)]
     daily, segment_daily = _daily(metric, values, cells, when, covariates, before, ends, sums)
+    spread_wanted = not (metric.rate or len(mine) > 1 or cells.totals_only)
     return MetricMoments(
         **shared,  # type: ignore[arg-type]  # as above
         total=sums.moments(cells.places(None), (cells.variants,)),
@@ -132,12 +135,12 @@ def metric_moments(
             name: sums.moments(cells.places(name), (cells.variants, len(each.values)))
             for name, each in cells.segments.items()
         },
-        by_policy=_by_policy([*capped, *covariates], cells, when, rate=rate),
+        by_policy=_by_policy(metric, values, ends, covariates, cells, when, rate=rate),
         daily=daily,
         segment_daily=segment_daily,
         covariates=places,
         covariate_names=names,
-        distribution=None if metric.rate or len(mine) > 1 else _distribution(mine[0], stretches, cells),
+        distribution=_distribution(mine[0], stretches, cells) if spread_wanted else None,
         matures_at=when.matures_at,
     )
 
@@ -157,9 +160,22 @@ def _distribution(values: FloatArray, stretches: Stretches, cells: Cells) -> tup
     return bins, counts
 
 
-def _by_policy(columns: Sequence[FloatArray], cells: Cells, when: Maturity, *, rate: bool) -> dict[str, Moments]:
+def _by_policy(
+    metric: MetricColumns,
+    values: ColumnValues,
+    ends: Sequence[Ends | None],
+    covariates: Sequence[FloatArray],
+    cells: Cells,
+    when: Maturity,
+    *,
+    rate: bool,
+) -> dict[str, Moments]:
     """The same numbers under the other policies for units seen in several variants."""
-    found = {}
+    found: dict[str, Moments] = {}
+    if not cells.assignments.others:
+        return found
+    outcomes = [_capped(values.dense(column), each) for column, each in zip(metric.outcome, ends, strict=True)]
+    columns = [*outcomes, *covariates]
     for policy, each in cells.assignments.others.items():
         variant = np.minimum(each.variant, cells.variants - 1).astype(np.int64)
         stretches = Stretches.of(variant, each.analysed & when.final)
@@ -188,7 +204,7 @@ def _daily(
         Of the units' final numbers.
     """
     days = cells.period.days.size
-    if not days:
+    if not days or cells.totals_only:
         return None, {}
     entering, changes = sums, None
     if not when.at_once:
@@ -204,7 +220,7 @@ def _daily_quantiles(
     metric: MetricColumns, values: ColumnValues, cells: Cells, when: Maturity, outcome: FloatArray
 ) -> dict[str, object]:
     days = cells.period.days.size
-    if not days:
+    if not days or cells.totals_only:
         return {}
     if metric.of == "events":
         series = DailyQuantiles.of_events(metric, values.rows, when, days=days)
@@ -250,9 +266,17 @@ def _since_entry(
 
 
 def _covariates(
-    metric: MetricColumns, values: ColumnValues, cells: Cells, when: Maturity
+    metric: MetricColumns, values: ColumnValues, cells: Cells, when: Maturity, ends: Sequence[Ends | None]
 ) -> tuple[list[FloatArray], tuple[MomentsColumn, ...], tuple[str, ...]]:
-    """Numbers of every unit from before exposure, their places among the Moments' columns, and their names."""
+    """Numbers of every unit from before exposure, their places among the Moments' columns, and their names.
+
+    Notes
+    -----
+    The metric itself is cut where its outcome is: an extreme value from before tells nothing about a capped outcome and
+    only lowers their correlation. GrowthBook does the same (`capCoalesceCovariate` in its `SqlIntegration.ts`). Any
+    number from before exposure is a valid covariate, cut or not: Deng et al. (2013), WSDM, "Improving the sensitivity
+    of online controlled experiments by utilizing pre-experiment data", section 3.
+    """
     first = len(metric.outcome)
     found: list[FloatArray] = []
     places: list[MomentsColumn] = []
@@ -267,6 +291,8 @@ def _covariates(
             names.extend([each.name, f"{each.name} (missing)"][: len(columns)])
         else:
             columns = [values.dense(column) for column in each.columns]
+            if each.own:
+                columns = [_capped(column, mine) for column, mine in zip(columns, ends, strict=True)]
             here = first + len(found)
             places.append((here, here + 1) if len(columns) == 2 else here)
             names.append(each.name)
@@ -274,17 +300,14 @@ def _covariates(
     return found, tuple(places), tuple(names)
 
 
-def _ends(
-    metric: MetricColumns, place: int, values: FloatArray, counted: Booleans, caps: Mapping[tuple[str, int], Ends]
-) -> Ends | None:
-    """Where a column is cut: as written, as frozen, or at quantiles of the units that count."""
+def _ends(metric: MetricColumns, place: int, mine: FloatArray, caps: Mapping[tuple[str, int], Ends]) -> Ends | None:
+    """Where a column is cut: as written, as frozen, or at quantiles of the numbers of the units that count."""
     cap = metric.outcome[place].cap
     if cap is None:
         return None
     if (metric.name, place) in caps:
         return caps[(metric.name, place)]
     low, high = cap.quantiles
-    mine = values[counted] if low is not None or high is not None else values[:0]
     lower = cap.lower if cap.lower is not None else -np.inf
     upper = cap.upper if cap.upper is not None else np.inf
     if mine.size:

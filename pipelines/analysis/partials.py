@@ -96,13 +96,31 @@ class Partial:
 
     def dense(self, column: UnitColumn, *, units: int) -> FloatArray:
         """A column's number of every unit, shape ``(units,)``."""
-        key = plain(column)
-        found = np.full(units, nothing(key))
-        if key in self.final:
-            found[self.owner] = self.final[key]
-        elif self.owner.size:
-            found[self.owner] = self.over[key][np.append(self.first[1:], self.unit.size) - 1]
+        found = np.full(units, nothing(plain(column)))
+        found[self.owner] = self._of_owners(plain(column))
         return found
+
+    def placed(self, column: UnitColumn, place: npt.NDArray[np.int32], *, size: int) -> FloatArray:
+        """A column's number of the units that have a place, in the order of their places, shape ``(size,)``.
+
+        Parameters
+        ----------
+        place
+            Of every unit; -1 for those that have none.
+        """
+        key = plain(column)
+        values, found = self._of_owners(key), np.full(size + 1, nothing(key))
+        # Most units of most columns have what a unit without events has.
+        some = np.flatnonzero(values != nothing(key))
+        found[place[self.owner[some]]] = values[some]
+        return found[:size]
+
+    def _of_owners(self, key: UnitColumn) -> FloatArray:
+        """A column's number of each owner."""
+        if key in self.final:
+            return self.final[key]
+        last = np.append(self.first[1:], self.unit.size)[: self.owner.size] - 1
+        return np.asarray(self.over[key][last], np.float64)
 
     def over_days(self, column: UnitColumn) -> OverDays:
         """A column day by day; columns of one source share `unit` and `day`."""

@@ -40,6 +40,7 @@ def read_moments(
     known: Mapping[str, Metric] | None = None,
     caps: Mapping[tuple[str, int], Ends] | None = None,
     segment_days: bool = False,
+    totals_only: bool = False,
     engine: Engine | None = None,
     assignments: Assignments | None = None,
     partials: Path | None = None,
@@ -53,8 +54,7 @@ def read_moments(
     metrics
         In any number; events that several of them need are read once.
     until
-        The moment of the look (aware): exposures and events at or after it, or after the experiment's end, do not
-        count.
+        The moment of the look (aware): what happens at or after it, or after the experiment's end, does not count.
     as_of
         Only batches that had been ingested by then count (aware); None: all.
     known
@@ -63,13 +63,14 @@ def read_moments(
         Ends of capped outcome columns whose quantiles were frozen, by metric and place of the column.
     segment_days
         Whether the daily series is wanted per segment, too.
+    totals_only
+        Whether daily series and distributions are left out.
     engine
         Where the expressions run; the warehouse itself unless given.
     assignments
         Who is in it, where that is known already and the temporary table `assignments` holds the same units.
     partials
-        File in which numbers per unit and day are kept: only units that changed since are read again, and it is written
-        anew. None: everything is read, and nothing is written.
+        File of numbers per unit and day: only units that changed since are read again. None: all are, and none is kept.
 
     Notes
     -----
@@ -79,22 +80,20 @@ def read_moments(
     threads, the order of the events, the batches they came in, and with partials or without.
     """
     chosen = engine or DuckDBEngine(warehouse)
-    if assignments is None:
-        assignments = read_assignments(warehouse, experiment, now=until, as_of=as_of)
+    exposed = assignments or read_assignments(warehouse, experiment, now=until, as_of=as_of)
     definitions = {**(known or {}), **{metric.name: metric for metric in metrics}}
     wanted = [metric_columns(metric, definitions) for metric in metrics]
     period = _period(warehouse, experiment, wanted, until=until, as_of=as_of)
     exclude, activation = experiment.immature == "exclude", _activation(experiment)
     usable = partials if as_of is None and experiment.identity is None else None
-    exposed = assignments
 
     def everything() -> tuple[PartialReader, Assignments, Cells, dict[str, MetricMoments]]:
-        reader = _reader(warehouse, chosen, period, wanted, activation, exclude=exclude)
+        reader = _reader(warehouse, chosen, period, wanted, activation, exclude=exclude, totals_only=totals_only)
         with _kept(reader, usable, exposed) as basis:
-            values, active = ColumnValues(units=exposed.units), exposed
-            if activation is not None:
-                active = _activated(reader, values, exposed, activation)
-            cells = _cells(chosen, active, experiment, wanted, period, segment_days=segment_days)
+            values = ColumnValues(units=exposed.units)
+            active = exposed if activation is None else _activated(reader, values, exposed, activation)
+            cells = _cells(chosen, active, experiment, wanted, period)
+            cells.segment_days, cells.totals_only = segment_days, totals_only
             memory = None
             if usable is not None and basis is not None:
                 memory = KeptMoments.of(usable, basis if reader.nothing_new else None, cells)
@@ -166,9 +165,10 @@ def _reader(
     activation: Column | None,
     *,
     exclude: bool,
+    totals_only: bool,
 ) -> PartialReader:
     at_once = [enters_final(metric, exclude=exclude) for metric in wanted]
-    needs = needs_of(wanted, at_once=at_once, days=period.days.size)
+    needs = needs_of(wanted, at_once=at_once, days=0 if totals_only else period.days.size)
     if activation is not None:
         needs.setdefault(partial_key(activation), Needs()).final[activation] = None
     one_by_one = frozenset(key for metric in wanted if metric.of == "events" for key in metric.sources)
@@ -216,8 +216,6 @@ def _cells(
     experiment: Experiment,
     wanted: Sequence[MetricColumns],
     period: Period,
-    *,
-    segment_days: bool,
 ) -> Cells:
     """Segments and covariates from the first exposures' attributes."""
     covariates = [each.attribute for metric in wanted for each in metric.covariates if each.attribute is not None]
@@ -228,7 +226,6 @@ def _cells(
         period=period,
         segments={name: segment(name, texts[name], assignments) for name in experiment.segments},
         attributes={name: numbers(texts[name]) for name in covariates},
-        segment_days=segment_days,
     )
 
 

@@ -73,7 +73,7 @@ def exposure_attributes(
     units = ibis.table(ASSIGNMENTS, name="assignments")
     first = exposures.join(units, [exposures.unit_id == units.unit_id, exposures.exposed_at == units.exposed_at])
     chosen = {f"a{place}": attribute_text(first.attributes, name) for place, name in enumerate(names)}
-    table: Any = engine.read(first.select(unit_key=units.unit_key, **chosen))
+    table: Any = engine.read(first.select(unit_key=units.unit_key, **chosen)).read_all()
     key = np.asarray(table["unit_key"].to_numpy(), np.int64)
     found = {}
     for place, name in enumerate(names):

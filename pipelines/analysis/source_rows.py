@@ -14,8 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.analysis.assignments import Assignments, in_utc, micros
+from pipelines.analysis.assignments import Assignments, in_utc, micros, moment
 from pipelines.analysis.conditions import attribute_text, fits
+from pipelines.analysis.unit_keys import UnitKeys, joined
 from pipelines.definitions.sources import Condition, Source
 from pipelines.engine.engines import Engine, compiled
 from stats.status import FloatArray
@@ -81,8 +82,10 @@ class SourceRows:
 
     Attributes
     ----------
-    unit, day
-        Key of the unit and place of the day, shape ``(rows,)``.
+    period
+        What the look covers.
+    unit
+        Key of the unit, shape ``(rows,)``.
     at, offset
         When it happened, in microseconds since 1970 and since the unit's first exposure.
     value
@@ -96,8 +99,8 @@ class SourceRows:
         Most rows of one unit.
     """
 
+    period: Period
     unit: Integers
-    day: Integers
     at: Integers
     offset: Integers
     value: FloatArray
@@ -106,6 +109,14 @@ class SourceRows:
     last: Integers
     most: int
     kept: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def day(self) -> Integers:
+        """Place of the day of each row."""
+        if "day" not in self.kept:
+            self.kept["day"] = self.period.day_of(self.at)
+        found: Integers = self.kept["day"]
+        return found
 
     @property
     def owner(self) -> Integers:
@@ -121,27 +132,35 @@ def source_expression(
     period: Period,
     *,
     identified: bool = False,
-    among: str = "assignments",
+    among: str | None = "assignments",
+    since: datetime | None = None,
 ) -> ibis.Table:
-    """Events of some names that satisfy all conditions, with the key of their unit, of the units in table `among`."""
-    units = ibis.table(ASSIGNMENTS, name=among)
+    """Events of some names that satisfy all conditions: with the key of their unit, of the units in table `among`.
+
+    Without a table they are those of all units from a moment on, with the warehouse's number of the unit.
+    """
     events = ibis.table(EVENT_ROWS, name="unit_events" if identified else "event_rows")
     events = events.filter(events.event_code.isin(list(codes)) & (events.occurred_at < in_utc(period.until)))
     if period.batches is not None:
         events = events.filter(events.batch_id.isin(list(period.batches)))
     for condition in filters:
         events = events.filter(fits(events.attributes, condition))
-    joined = events.join(units, "unit_id")
-    since = joined.exposed_at
-    if period.look_back_days:
-        since -= ibis.interval(microseconds=timedelta(days=period.look_back_days) // timedelta(microseconds=1))
-    joined = joined.filter(joined.occurred_at >= since)
-    chosen = {"unit_key": joined.unit_key, "at": joined.occurred_at, "value": joined.value}
+    if among is None:
+        mine = events if since is None else events.filter(events.occurred_at >= in_utc(since))
+        chosen = {"unit_id": mine.unit_id}
+    else:
+        mine = events.join(ibis.table(ASSIGNMENTS, name=among), "unit_id")
+        earliest = mine.exposed_at
+        if period.look_back_days:
+            earliest -= ibis.interval(microseconds=timedelta(days=period.look_back_days) // timedelta(microseconds=1))
+        mine = mine.filter(mine.occurred_at >= earliest)
+        chosen = {"unit_key": mine.unit_key}
+    chosen |= {"at": mine.occurred_at, "value": mine.value}
     if len(codes) > 1:
-        chosen["code"] = joined.event_code
+        chosen["code"] = mine.event_code
     if distinct_of is not None:
-        chosen["item"] = attribute_text(joined.attributes, distinct_of)
-    return joined.select(**chosen)
+        chosen["item"] = attribute_text(mine.attributes, distinct_of)
+    return mine.select(**chosen)
 
 
 def read_sources(
@@ -152,7 +171,7 @@ def read_sources(
     period: Period,
     *,
     rows_of: dict[int, int] | None = None,
-    among: str = "assignments",
+    among: str | None = "assignments",
 ) -> Iterator[tuple[SourceKey, SourceRows]]:
     """Rows of each source, in the order of `keys` as far as possible; each is read once.
 
@@ -163,28 +182,23 @@ def read_sources(
     rows_of
         How many events there are of each number: sources are read together up to some millions of rows.
     among
-        Table of the units whose events are read; keys are those of `assignments` all the same.
+        Table of the units whose events are read; keys are those of `assignments` all the same. None: the events of all
+        units are read and joined here, which is faster where most of them are in the experiment.
     """
     for key in keys:
         if key[0].event not in codes:
             yield key, no_rows(assignments, period)
     known = [key for key in keys if key[0].event in codes]
+    unit_keys = None
+    if among is None:
+        look_back = timedelta(days=period.look_back_days) // timedelta(microseconds=1)
+        unit_keys = UnitKeys.of(assignments, look_back=look_back)
     for group in _groups(known, codes, rows_of or {}):
-        (source, distinct_of), numbers = group[0], [codes[key[0].event] for key in group]
-        names, identified = tuple(sorted(set(numbers))), assignments.identified
-        table: Any = engine.read(
-            source_expression(names, source.filters, distinct_of, period, identified=identified, among=among)
-        )
-        unit = np.asarray(table["unit_key"].to_numpy(), np.int64)
-        at = np.asarray(table["at"].to_numpy(), "datetime64[us]").view(np.int64)
-        value = np.asarray(table["value"].to_numpy(), np.float64)
-        item = None if distinct_of is None else _numbered(table["item"])
-        code = np.asarray(table["code"].to_numpy()) if "code" in table.column_names else None
-        del table
-        for key, number in zip(group, numbers, strict=True):
-            mine = slice(None) if code is None else np.flatnonzero(code == number)
-            chosen = None if item is None else item[mine]
-            yield key, _ordered(unit[mine], at[mine], value[mine], chosen, assignments, period)
+        rows = joined(engine.read(_expression(group, codes, assignments, period, among)), unit_keys)
+        for key in group:
+            mine = slice(None) if rows.code is None else np.flatnonzero(rows.code == codes[key[0].event])
+            item = None if key[1] is None else _numbered(rows.item)[mine]
+            yield key, _ordered(rows.unit[mine], rows.at[mine], rows.value[mine], item, assignments, period)
 
 
 def source_statements(
@@ -195,15 +209,25 @@ def source_statements(
     *,
     rows_of: dict[int, int],
     dialect: str,
+    among: str | None = "assignments",
 ) -> list[str]:
     """The statements that `read_sources` runs."""
-    found = []
-    for group in _groups([key for key in keys if key[0].event in codes], codes, rows_of):
-        numbers = tuple(sorted({codes[source.event] for source, _ in group}))
-        source, distinct_of = group[0]
-        expression = source_expression(numbers, source.filters, distinct_of, period, identified=assignments.identified)
-        found.append(compiled(expression, dialect))
-    return found
+    groups = _groups([key for key in keys if key[0].event in codes], codes, rows_of)
+    return [compiled(_expression(group, codes, assignments, period, among), dialect) for group in groups]
+
+
+def _expression(
+    group: Sequence[SourceKey], codes: dict[str, int], assignments: Assignments, period: Period, among: str | None
+) -> ibis.Table:
+    """What sources that differ in their event only are read with."""
+    source, distinct_of = group[0]
+    names = tuple(sorted({codes[key[0].event] for key in group}))
+    since = None
+    if among is None and assignments.units:
+        since = moment(int(assignments.exposed_at.min())) - timedelta(days=period.look_back_days)
+    return source_expression(
+        names, source.filters, distinct_of, period, identified=assignments.identified, among=among, since=since
+    )
 
 
 def _groups(keys: Sequence[SourceKey], codes: dict[str, int], rows_of: dict[int, int]) -> Iterator[list[SourceKey]]:
@@ -246,8 +270,8 @@ def _ordered(
     starts = np.flatnonzero(np.concatenate([[True], unit[1:] != unit[:-1]])) if unit.size else np.zeros(0, np.int64)
     ends = np.append(starts[1:], unit.size) if unit.size else starts
     return SourceRows(
+        period=period,
         unit=unit,
-        day=period.day_of(at),
         at=at,
         offset=at - assignments.exposed_at[unit],
         value=value,

@@ -33,7 +33,13 @@ def counted(rows: SourceRows, column: Column) -> Booleans:
 
 def totals(rows: SourceRows, column: Column) -> FloatArray:
     """A column's number of every unit that has rows, in the order of `rows.owner`; what a cap does comes later."""
-    return _over(rows, column, *_window(rows, column))
+    first, last = _window(rows, column)
+    some = np.flatnonzero(last > first)
+    if 2 * some.size > first.size:
+        return _over(rows, column, first, last)
+    found = np.full(first.size, nothing(column))
+    found[some] = _over(rows, column, first[some], last[some])
+    return found
 
 
 def totals_over_days(rows: SourceRows, column: Column) -> FloatArray:
@@ -76,11 +82,20 @@ def _first_from(rows: SourceRows, days: float) -> Integers:
     """Each unit's first row at or after a moment since its first exposure; the row after its last without any."""
     key = f"from {days}"
     if key not in rows.kept:
-        earlier = np.zeros(rows.unit.size + 1, np.int64)
-        np.cumsum(rows.offset < micros_of(days), out=earlier[1:])
-        rows.kept[key] = rows.first + (earlier[rows.last] - earlier[rows.first])
+        earlier = rows.offset < micros_of(days)
+        if 2 * np.count_nonzero(earlier) <= earlier.size:
+            rows.kept[key] = rows.first + _per_owner(rows, earlier)
+        else:
+            rows.kept[key] = rows.last - _per_owner(rows, ~earlier)
     found: Integers = rows.kept[key]
     return found
+
+
+def _per_owner(rows: SourceRows, chosen: Booleans) -> Integers:
+    """How many rows of each unit that has any are chosen."""
+    if "place" not in rows.kept:
+        rows.kept["place"] = np.repeat(np.arange(rows.first.size), rows.last - rows.first)
+    return np.bincount(rows.kept["place"][np.flatnonzero(chosen)], minlength=rows.first.size)
 
 
 def _over(rows: SourceRows, column: Column, first: Integers, last: Integers) -> FloatArray:

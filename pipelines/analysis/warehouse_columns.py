@@ -12,7 +12,9 @@ from datetime import UTC, datetime, timedelta
 
 import ibis
 
+from pipelines.analysis.assignments import AFTER, BEFORE, FUTURE, REASONS, SEVERAL, UNKNOWN
 from pipelines.analysis.columns import Column, FunnelColumn, UnitColumn, column_sources
+from pipelines.analysis.given_units import ANALYSED as ANALYSED_UNITS
 from pipelines.analysis.source_rows import MICROS_PER_DAY
 from pipelines.analysis.unit_columns import micros_of, nothing
 from pipelines.definitions.experiments import Experiment
@@ -125,34 +127,49 @@ def _union(tables: Sequence[ibis.Table]) -> ibis.Table:
     return ibis.union(_union(tables[:half]), _union(tables[half:]))
 
 
-def units_table(tables: WarehouseTables, experiment: Experiment, last: datetime) -> ibis.Table:
-    """A row per analysed unit: `unit_id`, `variant` and `since`, its first exposure.
+def exposed_units(tables: WarehouseTables, experiment: Experiment, last: datetime, *, until: datetime) -> ibis.Table:
+    """A row per exposed unit: `unit_id`, `variant` of its first exposure, `since`, and `status`.
 
     Parameters
     ----------
     last
-        Exposures at or after it (aware) do not count: neither as first ones, nor as those of another variant.
+        Exposures at or after it (aware) do not count as those of another variant.
+    until
+        From then on (aware) they are in the future.
+
+    Returns
+    -------
+    ibis.Table
+        `status` is `analysed` or why a unit is left out, the first reason of `REASONS` that the analysis finds.
     """
     seen = tables.exposures.filter(
         tables.exposures.experiment == experiment.name,
         tables.exposures.unit_id.notnull(),
         tables.exposures.variant.notnull(),
-        tables.exposures.exposed_at < tables.moment(last),
     )
-    units = seen.group_by("unit_id").aggregate(
-        since=seen.exposed_at.min(), variant=seen.variant.min(), other=seen.variant.max()
+    by_then = ibis.cases((seen.exposed_at < tables.moment(last), seen.variant))
+    first = seen.group_by("unit_id").aggregate(since=seen.exposed_at.min(), low=by_then.min(), high=by_then.max())
+    # Of two variants at the same moment the first by name is taken.
+    at_first = seen.join(first, [seen.unit_id == first.unit_id, seen.exposed_at == first.since])
+    units = at_first.group_by("unit_id", "since").aggregate(
+        variant=at_first.variant.min(), low=at_first.low.min(), high=at_first.high.min()
     )
+    reasons = [
+        (units.variant.notin([variant.name for variant in experiment.variants]), UNKNOWN),
+        (units.since < tables.moment(experiment.start), BEFORE),
+        (units.since >= tables.moment(experiment.end), AFTER),
+        (units.since >= tables.moment(until), FUTURE),
+    ]
     if experiment.several_variants == "exclude":
-        units = units.filter(units.variant == units.other)
-    else:
-        # Of two variants at the same moment the first by name is taken.
-        first = units.select("unit_id", "since")
-        at_first = seen.join(first, [seen.unit_id == first.unit_id, seen.exposed_at == first.since])
-        units = at_first.group_by("unit_id", "since").aggregate(variant=at_first.variant.min())
-    return units.filter(
-        units.since >= tables.moment(experiment.start),
-        units.variant.isin([variant.name for variant in experiment.variants]),
-    ).select("unit_id", "variant", "since")
+        reasons.append((units.low != units.high, SEVERAL))
+    status = ibis.cases(*((left_out, REASONS[reason]) for left_out, reason in reasons), else_=ANALYSED_UNITS)
+    return units.select("unit_id", "variant", "since", status=status)
+
+
+def units_table(tables: WarehouseTables, exposed: ibis.Table, last: datetime) -> ibis.Table:
+    """A row per analysed unit that entered before `last` (aware): `unit_id`, `variant` and `since`."""
+    units = exposed.filter(exposed.status == ANALYSED_UNITS, exposed.since < tables.moment(last))
+    return units.select("unit_id", "variant", "since")
 
 
 def numbers(

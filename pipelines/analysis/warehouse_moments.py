@@ -17,6 +17,7 @@ from pipelines.analysis.warehouse_columns import (
     conditions,
     days,
     days_table,
+    exposed_units,
     filled,
     is_number,
     later,
@@ -24,6 +25,7 @@ from pipelines.analysis.warehouse_columns import (
     units_table,
     words_table,
 )
+from pipelines.analysis.warehouse_units import unit_rows
 from pipelines.definitions.experiments import Experiment
 from pipelines.definitions.measurable import aggregated_mistakes
 from pipelines.definitions.metrics import Metric
@@ -69,6 +71,7 @@ def warehouse_moments(
         A row per metric, variant and day, cumulative: `experiment`, `metric`, `variant`, `day` (text), `n`, `mean`,
         `variance` (divisor n - 1; 0 for fewer than two units), and of ratios `denominator_mean`,
         `denominator_variance` and `covariance`. Units, windows, open windows and caps are those of `read_moments`.
+        Then a row per count of exposed units, variant and day (`unit_rows`), with `n` only.
 
     Raises
     ------
@@ -93,7 +96,8 @@ def warehouse_moments(
     tables = WarehouseTables.of(columns, zoned=zoned)
     exclude = experiment.immature == "exclude"
     places = {metric: str(place) for place, metric in enumerate(wanted.values())}
-    rows = _per_unit(tables, experiment, columns, over)
+    exposed = exposed_units(tables, experiment, over[-1][1], until=until)
+    rows = _per_unit(tables, experiment, exposed, columns, over)
     rows = rows.select(
         "variant",
         "day",
@@ -105,7 +109,10 @@ def warehouse_moments(
     )
     cells = words_table("metric", wanted).cross_join(words_table("variant", (v.name for v in experiment.variants)))
     cells = cells.cross_join(days_table(tables, over, experiment.end).select("day"))
-    return _by_metric(experiment.name, places, cells, _sums(rows)).order_by("metric", "variant", "day")
+    return ibis.union(
+        _by_metric(experiment.name, places, cells, _sums(rows)),
+        unit_rows(tables, experiment, exposed, over, until=until).select(*ROWS),
+    ).order_by("metric", "variant", "day")
 
 
 def moments_sql(experiment: Experiment, metrics: Mapping[str, Metric], *, until: datetime, dialect: str) -> str:
@@ -160,14 +167,18 @@ def _attribute_problems(wanted: Mapping[str, MetricColumns]) -> Iterator[str]:
 
 
 def _per_unit(
-    tables: WarehouseTables, experiment: Experiment, columns: Sequence[UnitColumn], over: Sequence[Day]
+    tables: WarehouseTables,
+    experiment: Experiment,
+    exposed: ibis.Table,
+    columns: Sequence[UnitColumn],
+    over: Sequence[Day],
 ) -> ibis.Table:
     """A row per analysed unit and day since it entered, with the numbers it has by then; NULL where it has none.
 
     Numbers are called `c0`, `c1` ... by the place of their column; of a funnel it is the moment of completion.
     """
     last = over[-1][1]
-    units, each_day = units_table(tables, experiment, last), days_table(tables, over, experiment.end)
+    units, each_day = units_table(tables, exposed, last), days_table(tables, over, experiment.end)
     rows = units.cross_join(each_day)
     rows = rows.filter(rows.since < rows.closes)
     plain = {f"c{place}": each for place, each in enumerate(columns) if isinstance(each, Column)}

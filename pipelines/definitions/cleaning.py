@@ -78,7 +78,7 @@ class Covariates(Definition):
 
     A metric's value before exposure is its value over the events in `[first exposure - look_back_days, first
     exposure)`, without delay and window: any event for a proportion, retention or time to event, every step in order
-    for a funnel.
+    for a funnel. The metric itself is capped before exposure where it is capped after it; other metrics are not capped.
     """
 
     look_back_days: Annotated[float, Field(gt=0, le=3650)] = LOOK_BACK_DAYS

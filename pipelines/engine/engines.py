@@ -9,12 +9,14 @@ import ibis
 
 from pipelines.engine.warehouse import Warehouse
 
+ROWS_PER_BATCH = 1_000_000
+
 
 class Engine(Protocol):
     """Where expressions run. Two methods, so that a second engine is a page of code: `SparkEngine` is one."""
 
     def read(self, expression: ibis.Table) -> Any:  # noqa: ANN401 - pyarrow has no types
-        """Rows of an expression as an Arrow table."""
+        """Rows of an expression, an Arrow reader of record batches that is read to its end."""
 
     def materialise(self, expression: ibis.Table, name: str) -> None:
         """Keep the rows of an expression under a name for this session, in place of what had it."""
@@ -30,9 +32,9 @@ class DuckDBEngine:
         self.statements: list[str] = []
 
     def read(self, expression: ibis.Table) -> Any:  # noqa: ANN401 - pyarrow has no types
-        """Rows of an expression as an Arrow table."""
+        """Rows of an expression, an Arrow reader of record batches; another statement ends it."""
         self.statements.append(compiled(expression, self.dialect))
-        return self._warehouse.connection.sql(self.statements[-1]).to_arrow_table()
+        return self._warehouse.connection.sql(self.statements[-1]).to_arrow_reader(ROWS_PER_BATCH)
 
     def materialise(self, expression: ibis.Table, name: str) -> None:
         """Keep the rows of an expression under a name, for this connection."""

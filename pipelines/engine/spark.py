@@ -38,8 +38,8 @@ class SparkEngine:
         self._session = session
 
     def read(self, expression: ibis.Table) -> Any:  # noqa: ANN401 - pyarrow has no types
-        """Rows of an expression as an Arrow table."""
-        return self._session.sql(compiled(expression, self.dialect)).toArrow()
+        """Rows of an expression, an Arrow reader of record batches."""
+        return self._session.sql(compiled(expression, self.dialect)).toArrow().to_reader()
 
     def materialise(self, expression: ibis.Table, name: str) -> None:
         """Keep the rows of an expression under a name, for this session."""

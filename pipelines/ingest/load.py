@@ -170,7 +170,8 @@ def ingest_moments(
 
     As `ingest_exposures`, with the columns `experiment`, `metric`, `variant`, `day` (or `date`), `n` (or `units`),
     `mean`, `variance` (divisor n - 1) and, for ratios, `denominator_mean`, `denominator_variance` and `covariance`. A
-    row holds all units that had entered by the end of its day (UTC). A later batch replaces a day.
+    row holds all units that had entered by the end of its day (UTC). A later batch replaces a day. Rows whose metric is
+    `units:exposed`, `units:analysed` or `units:` and a reason count units in `n`, without mean and variance.
     """
     return ingest(
         warehouse,

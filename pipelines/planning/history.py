@@ -118,7 +118,7 @@ def read_history(
     chosen = definitions.metrics[metric]
     population = past.model_copy(update={"immature": "include", "segments": (), "activation": None})
     read = [_with_itself_before(chosen, covariate_days), *_active_before(chosen, covariate_days)]
-    found = read_moments(warehouse, population, read, until=now)
+    found = read_moments(warehouse, population, read, until=now, totals_only=True)
     moments, outcomes = found.metrics[metric], 2 if isinstance(chosen, RatioMetric) else 1
     analysed = found.exposed.analysed
     if analysed.get(past.control, 0) < 2:

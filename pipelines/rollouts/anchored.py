@@ -52,6 +52,7 @@ def anchored_readings(
         until=now,
         known=metrics,
         assignments=units,
+        totals_only=True,
     )
     planned = max(2 * max(stage.minimum_units for stage in rollout.stages), USUAL_UNITS)
     readings = []

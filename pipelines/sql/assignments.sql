@@ -11,8 +11,8 @@ WITH seen AS (
     SELECT
         unit_id,
         min(epoch_us(exposed_at) * 1024 + place) AS first_seen,
-        min(place) FILTER (exposed_at < $until::TIMESTAMP)
-        <> max(place) FILTER (exposed_at < $until::TIMESTAMP) AS several
+        min(CASE WHEN exposed_at < $until::TIMESTAMP THEN place END)
+        <> max(CASE WHEN exposed_at < $until::TIMESTAMP THEN place END) AS several
     FROM unit_exposures
     JOIN assignment_places USING (variant)
     WHERE experiment = $experiment
@@ -37,13 +37,17 @@ assigned AS (
     GROUP BY unit_id
 )
 
-SELECT
-    (row_number() OVER (ORDER BY unit_id) - 1)::INTEGER AS unit_key,
-    unit_id,
-    (first_seen % 1024)::INTEGER AS place,
-    coalesce(assigned_place, first_seen % 1024)::INTEGER AS assigned_place,
-    make_timestamp(first_seen // 1024) AS exposed_at,
-    coalesce(several, false) AS several,
-    unit_id IN (SELECT anonymous_id FROM identified_units WHERE ambiguous) AS ambiguous
-FROM seen
-LEFT JOIN assigned USING (unit_id)
+-- Ordering the rows and counting them as they come takes less than counting in an order.
+SELECT (row_number() OVER () - 1)::INTEGER AS unit_key, *
+FROM (
+    SELECT
+        unit_id,
+        (first_seen % 1024)::INTEGER AS place,
+        coalesce(assigned_place, first_seen % 1024)::INTEGER AS assigned_place,
+        make_timestamp(first_seen // 1024) AS exposed_at,
+        coalesce(several, false) AS several,
+        unit_id IN (SELECT anonymous_id FROM identified_units WHERE ambiguous) AS ambiguous
+    FROM seen
+    LEFT JOIN assigned USING (unit_id)
+    ORDER BY unit_id
+)

@@ -3,13 +3,15 @@
 -- Reads: source_rows, whose columns are text, or typed where the source is typed; known_variants, what is defined.
 -- The reason 'unknown' is spelled out later, with the nearest name. A covariance may exceed its Cauchy-Schwarz bound by
 -- the rounding of the warehouse it comes from: a relative 1e-9, and 1e-12 of the sizes of the values.
+-- Rows of units (format 2) have a count only; exposed ones may be of variants that are not defined, which blocks a look.
 WITH typed AS (
     SELECT
         *,
+        coalesce(starts_with(metric, 'units:'), false) AS of_units,
         date_trunc('day', coalesce(time_typed, utc_time(time_text))) AS moment,
         coalesce(n_typed, TRY_CAST(n_text AS DOUBLE)) AS n,
-        coalesce(mean_typed, TRY_CAST(mean_text AS DOUBLE)) AS mean,
-        coalesce(variance_typed, TRY_CAST(variance_text AS DOUBLE)) AS variance,
+        coalesce(mean_typed, TRY_CAST(mean_text AS DOUBLE), CASE WHEN of_units THEN 0 END) AS mean,
+        coalesce(variance_typed, TRY_CAST(variance_text AS DOUBLE), CASE WHEN of_units THEN 0 END) AS variance,
         coalesce(denominator_mean_typed, TRY_CAST(denominator_mean_text AS DOUBLE)) AS denominator_mean,
         coalesce(denominator_variance_typed, TRY_CAST(denominator_variance_text AS DOUBLE)) AS denominator_variance,
         coalesce(covariance_typed, TRY_CAST(covariance_text AS DOUBLE)) AS covariance
@@ -43,6 +45,12 @@ SELECT
             THEN time_reason('day', time_text, moment, NULL, latest)
         WHEN n IS NULL OR NOT isfinite(n) THEN 'not_a_number|n is not a number'
         WHEN n < 0 OR n <> floor(n) THEN 'not_whole|n is not a whole number of units: ' || n::VARCHAR
+        WHEN of_units AND metric NOT IN (
+            'units:exposed', 'units:analysed', 'units:several_variants', 'units:before_start', 'units:after_end',
+            'units:in_the_future', 'units:unknown_variant', 'units:ambiguous_identity', 'units:not_activated'
+        ) THEN 'unknown_reason|no reason why units are left out: ' || metric
+        WHEN of_units AND (mean <> 0 OR variance <> 0 OR of_ratio > 0)
+            THEN 'not_a_count|rows of units have n only, and mean or variance is given: ' || metric
         WHEN mean IS NULL OR NOT isfinite(mean) THEN 'not_a_number|mean is not a number'
         WHEN variance IS NULL OR NOT isfinite(variance) THEN 'not_a_number|variance is not a number'
         WHEN variance < 0 THEN 'negative_variance|variance is negative: ' || variance::VARCHAR
@@ -54,7 +62,10 @@ SELECT
         WHEN abs(covariance) > sqrt(variance) * sqrt(denominator_variance) * (1 + 1e-9)
             + 1e-12 * (sqrt(variance) + abs(mean)) * (sqrt(denominator_variance) + abs(denominator_mean))
             THEN 'impossible_covariance|covariance is larger than the variances allow (Cauchy-Schwarz): ' || covariance::VARCHAR
-        WHEN known_variants.experiment IS NULL THEN 'unknown'
+        WHEN known_variants.experiment IS NULL AND NOT (
+            metric IN ('units:exposed', 'units:unknown_variant')
+            AND numbered.experiment IN (SELECT experiment FROM known_variants)
+        ) THEN 'unknown'
     END AS reason
 FROM numbered
 LEFT JOIN known_variants

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 
 from stats.adjusted import BASELINES, Adjusted
 from stats.effect import ALTERNATIVES, Effect
 from stats.errors import check_choice, check_probability
+from stats.fieller_ends import Cells, ContrastDf, welch_contrast_df
 from stats.lift import Lift, fieller_lift
-from stats.means import mean_variance, welch, welch_df
+from stats.means import mean_variance, welch
 from stats.moments import Moments
 from stats.sequential.effects import REFERENCES, NormalMixture
 from stats.sequential.mixture import mixture_critical
@@ -74,22 +73,17 @@ def lift_sequence(
     """
     check_choice("reference", reference, REFERENCES)
     difference = welch(control, treatment, column=column)
-    share_a, share_b = mean_variance(control, column=column), mean_variance(treatment, column=column)
-
-    def degrees(lift: FloatArray) -> FloatArray:
-        sign = np.where(control.mean[..., column] < 0, -1.0, 1.0)
-        return welch_df(share_a * (1.0 + sign * lift) ** 2, control.n - 1.0, share_b, treatment.n - 1.0)
-
+    share = mean_variance(control, column=column)
     return contrast_sequence(
         difference,
         mixture,
         baseline=control.mean[..., column],
-        baseline_variance=share_a,
-        covariance=-share_a,
+        baseline_variance=share,
+        covariance=-share,
         units=units,
         alternative=alternative,
         confidence=confidence,
-        degrees=degrees if reference == "t" else None,
+        degrees=welch_contrast_df(control, treatment, column=column) if reference == "t" else None,
     )
 
 
@@ -131,7 +125,7 @@ def adjusted_lift_sequence(
         units=units,
         alternative=alternative,
         confidence=confidence,
-        degrees=lambda _: adjusted.effect.df,
+        degrees=lambda _, cells: adjusted.effect.df.ravel()[cells],
     )
 
 
@@ -145,7 +139,7 @@ def contrast_sequence(
     units: npt.ArrayLike | None = None,
     alternative: str = "two-sided",
     confidence: float = 0.95,
-    degrees: Callable[[FloatArray], FloatArray] | None = None,
+    degrees: ContrastDf | None = None,
 ) -> Lift:
     """Always-valid interval of ``difference / |baseline|`` for any pair of correlated, nearly normal estimates.
 
@@ -170,14 +164,19 @@ def contrast_sequence(
     sides = "two-sided" if alternative == "two-sided" else "one-sided"
     shape = difference.value.shape
     a, va, cov = (np.broadcast_to(np.asarray(x, np.float64), shape) for x in (baseline, baseline_variance, covariance))
-    signed = np.where(a < 0, -1.0, 1.0) * cov
-    usable = difference.status < Status.ZERO_VARIANCE
+    signed = (np.where(a < 0, -1.0, 1.0) * cov).ravel()
+    usable = (difference.status < Status.ZERO_VARIANCE).ravel()
+    square, base = (difference.se**2).ravel(), va.ravel()
+    counted = None if units is None else np.broadcast_to(np.asarray(units, np.float64), shape).ravel()
 
-    def critical(lift: FloatArray) -> FloatArray:
-        variance = np.maximum(difference.se**2 - 2.0 * lift * signed + lift * lift * va, 0.0)
-        ratio = np.where(usable & (variance > 0), mixture.ratio(np.sqrt(variance), units), np.nan)
-        df = np.full(shape, np.inf) if degrees is None else np.where(usable, degrees(lift), np.nan)
-        found = mixture_critical(ratio, df, alpha=1.0 - confidence, sides=sides)
+    def critical(lift: FloatArray, cells: Cells) -> FloatArray:
+        known = usable[cells]
+        variance = np.maximum(square[cells] - 2.0 * lift * signed[cells] + lift * lift * base[cells], 0.0)
+        ratio = mixture.ratio(np.sqrt(variance), None if counted is None else counted[cells])
+        df = np.full(lift.shape, np.inf) if degrees is None else np.where(known, degrees(lift, cells), np.nan)
+        found = mixture_critical(
+            np.where(known & (variance > 0), ratio, np.nan), df, alpha=1.0 - confidence, sides=sides
+        )
         return np.minimum(found, _OUT_OF_REACH)
 
     return fieller_lift(

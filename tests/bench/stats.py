@@ -5,6 +5,8 @@ time, so that other work on the machine does not count. A row with
 a goal fails the script when it is missed:
 
 - 100,000 Welch tests in one call, at least 100 times as fast as statsmodels' loop over tests;
+- 100,000 cells, from columns of Moments to columns of estimates, intervals, p-values and statuses: 50 ms, for means of
+  small and of large arms and for shares (for Fieller intervals of their lifts the same limit is only told);
 - a Dunnett critical value under 2 ms;
 - 10,000 exact bootstrap resamples of a million discrete values under 50 ms (more of that: `stats_resampling.py`).
 
@@ -51,7 +53,6 @@ def welch_rows(cells: int = 100_000, units: int = 200, sample: int = 300) -> boo
     from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
     from stats.effect import infer
-    from stats.lift import fieller
     from stats.means import welch
     from stats.moments import Moments
 
@@ -104,9 +105,49 @@ def welch_rows(cells: int = 100_000, units: int = 200, sample: int = 300) -> boo
         one,
         f"{loops['statsmodels'] / cells / one:.1f}x statsmodels, {loops['scipy'] / cells / one:.1f}x scipy",
     )
-    row(f"{cells:,} Fieller intervals of the lift", best_seconds(lambda: fieller(control, treatment), runs=3), "")
     tea_tasting_row(ours / cells, units)
     return met
+
+
+def cell_rows(cells: int = 100_000, limit: float = 0.05) -> bool:
+    """Columns of Moments to columns of results: means of arms of three sizes, and shares."""
+    import numpy as np
+    from scipy import special
+
+    from stats.effect import infer
+    from stats.lift import fieller
+    from stats.means import welch
+    from stats.moments import Moments
+    from stats.proportions import score_test
+    from stats.tails import t_quantile
+
+    rng = np.random.default_rng(5)
+    met, told = True, {True: "met", False: "missed"}
+    for name, least, most in (("2 to 30", 2, 30), ("20 to 1,000", 20, 1_000), ("1,000 to 100,000", 1_000, 100_000)):
+        arms = [
+            Moments.from_summary(
+                rng.integers(least, most, cells), rng.normal(mean, 0.2, cells), rng.gamma(10, 0.4, cells)
+            )
+            for mean in (5.0, 5.1)
+        ]
+        df = welch(*arms).df
+        rival = best_seconds(lambda df=df: special.stdtrit(df, 0.025), runs=3)
+        seconds = best_seconds(lambda df=df: t_quantile(0.025, df), runs=9)
+        row(f"{cells:,} t quantiles, arms of {name}", seconds, f"{rival / seconds:,.0f}x scipy's stdtrit")
+        own = rng.uniform(1e-6, 0.05, cells)
+        seconds = best_seconds(lambda df=df, own=own: t_quantile(own, df), runs=5)
+        rival = best_seconds(lambda df=df, own=own: special.stdtrit(df, own), runs=3)
+        row("  each at a level of its own", seconds, f"{rival / seconds:,.1f}x scipy's stdtrit")
+        seconds = best_seconds(lambda arms=arms: infer(welch(*arms)), runs=9)
+        met &= row("  differences of means, from Moments to results", seconds, "", met=seconds <= limit)
+        seconds = best_seconds(lambda arms=arms: fieller(*arms), runs=9)
+        row("  Fieller intervals of the lifts", seconds, f"limit {limit * 1e3:.0f} ms {told[seconds <= limit]}")
+    n = rng.integers(1_000, 100_000, cells)
+    shares = [Moments.from_counts(rng.binomial(n, p), n) for p in (0.03, 0.032)]
+    seconds = best_seconds(lambda: infer(welch(*shares)), runs=9)
+    met &= row(f"{cells:,} differences of shares, from Moments to results", seconds, "", met=seconds <= limit)
+    seconds = best_seconds(lambda: score_test(*shares), runs=9)
+    return row("  score tests of them", seconds, "", met=seconds <= limit) and met
 
 
 def tea_tasting_row(ours_each: float, units: int) -> None:
@@ -173,7 +214,7 @@ def bootstrap_row() -> bool:
 
 def main() -> int:
     """Run every row; 1 if a goal was missed."""
-    results = [welch_rows(), dunnett_row(), bootstrap_row()]
+    results = [welch_rows(), cell_rows(), dunnett_row(), bootstrap_row()]
     proportion_rows()
     return 0 if all(results) else 1
 

@@ -119,6 +119,20 @@ def test_an_adjusted_effect_is_rejected_as_often_as_stated(method, n, m, p, skew
     assert_level(method(*arms, range(1, p + 1)).effect, known)
 
 
+def capped_both(rng: np.random.Generator, reps: int, n: int, cap: float) -> np.ndarray:
+    """What units with heavy tails spend in two periods, each cut at the same end: outcome and covariate."""
+    means = rng.pareto(1.5, (reps, 1, n)) * 10.0
+    return np.moveaxis(np.minimum(means * rng.lognormal(-0.5, 1.0, (reps, 2, n)), cap), 1, 2)
+
+
+@pytest.mark.parametrize(("n", "m", "cap"), [(50, 50, 60.0), (200, 1000, 60.0), (200, 200, 400.0)])
+@pytest.mark.parametrize("method", [POOLED, LIN], ids=["pooled", "lin"])
+def test_a_capped_outcome_with_a_capped_covariate_is_rejected_as_often_as_stated(method, n, m, cap) -> None:
+    rng = generator("capped", n, m, cap)
+    arms = [batch(capped_both(rng, 8000 if n + m <= 400 else 3000, size, cap)) for size in (n, m)]
+    assert_level(method(*arms, range(1, 2)).effect)
+
+
 def test_the_adjusted_lift_covers_the_truth() -> None:
     rng = generator("lift")
     for reps, n, slack in ((4000, 60, 0.006), (2000, 400, 0.0)):

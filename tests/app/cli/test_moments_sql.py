@@ -100,11 +100,13 @@ def test_sql_csv_ingest_analyze_gives_what_the_events_give(rampwise, tmp_path):
         for name in ("exposures", "events"):
             connection.execute(f"COPY {name} TO '{tmp_path / name}.csv' (HEADER)")
     ingested = rampwise("-w", team, "ingest", "moments", tmp_path / "moments.csv")
-    assert ingested.stdout == "read 140 = 140 accepted + 0 duplicates + 0 rejected\n"
+    assert ingested.stdout == "read 336 = 336 accepted + 0 duplicates + 0 rejected\n"
     for name in ("exposures", "events"):
         assert rampwise("-w", other, "ingest", name, tmp_path / f"{name}.csv").exit_code == 0
     aggregated, read = results(rampwise, team), results(rampwise, other)
     assert {each["reason"] for each in read["exclusions"]} == {"several_variants", "before_start"}
+    for key in ("exposed", "exclusions", "arms"):
+        assert aggregated[key] == read[key]
     ours, theirs = numbers(aggregated), numbers(read)
     assert ours.keys() == theirs.keys()
     assert len(ours) > 60

@@ -91,10 +91,12 @@ def metrics_of(tables):
 class Oracle:
     """The hand-written SQL over the plain tables of one warehouse, for the units of one look."""
 
-    def __init__(self, warehouse: Warehouse, *, start: datetime, end: datetime, activated: bool = False) -> None:
+    def __init__(
+        self, warehouse: Warehouse, *, start: datetime, end: datetime, activated: bool = False, units: str = "units"
+    ) -> None:
         self._connection = warehouse.connection
         self._times = {"start": in_utc(start), "end": in_utc(end)}
-        self._make("oracle_units", "units")
+        self._make("oracle_units", units)
         self.exposed = self._count()
         if activated:
             self._make("oracle_units", "activated_units")
@@ -110,23 +112,29 @@ class Oracle:
         return self._read(name, end=in_utc(day))
 
     def _read(self, name, **parameters):
-        sql, chosen = self._file(name, parameters)
+        sql, chosen = _file(name, {**self._times, **parameters})
         return self._connection.sql(sql, params=chosen).fetchnumpy()
 
     def _make(self, table, name, **parameters):
-        sql, chosen = self._file(name, parameters)
-        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE made AS {sql}", chosen)
-        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS FROM made")
-
-    def _file(self, name, parameters):
-        sql = (SQL / f"{name}.sql").read_text(encoding="utf-8")
-        body = "\n".join(line for line in sql.splitlines() if not line.startswith("--"))
-        known = {**self._times, **parameters}
-        return sql, {key: value for key, value in known.items() if f"${key}" in body}
+        make_table(self._connection, table, name, {**self._times, **parameters})
 
     def _count(self):
         found = self._connection.sql("SELECT variant, count(*) FROM oracle_units GROUP BY ALL").fetchall()
         return {name: dict(found).get(name, 0) for name in NAMES}
+
+
+def make_table(connection, table, name, known):
+    """A temporary table of what a file finds, which may read the table's previous rows; `known` are parameters."""
+    sql, chosen = _file(name, known)
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE made AS {sql}", chosen)
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS FROM made")
+
+
+def _file(name, known):
+    """A file's SQL, and those parameters that it names."""
+    sql = (SQL / f"{name}.sql").read_text(encoding="utf-8")
+    body = "\n".join(line for line in sql.splitlines() if not line.startswith("--"))
+    return sql, {key: value for key, value in known.items() if f"${key}" in body}
 
 
 def columns_of(rows):

@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.analysis import analyse
 from pipelines.analysis.assignments import in_utc
+from pipelines.analysis.breakdowns import effect_numbers
 from pipelines.analysis.reading import read_moments
 from pipelines.definitions.cleaning import Cap, Covariates
 from pipelines.definitions.metrics import CountMetric, MeanMetric, Part, ProportionMetric, RatioMetric
@@ -112,6 +113,22 @@ def test_the_snapshot_says_raw_capped_adjusted_and_by_segment(lab, shop):
     assert 0 < countries.interactions[0].p_value < 1
     assert snapshot.method.watermark_batch == 1
     assert "event_rows" in snapshot.method.queries[-1].sql
+
+
+def test_a_segments_effects_are_those_it_has_alone(lab, shop):
+    experiment = lab.experiment(segments=["country"], success=["revenue", "value"])
+    with lab.warehouse() as warehouse:
+        shop(warehouse)
+        (snapshot,) = analyse(warehouse, lab.definitions(experiment, *METRICS), None, now=lab.END)
+        found = read_moments(warehouse, experiment, METRICS, until=lab.END)
+    for metric, result in zip((REVENUE, VALUE), snapshot.metrics, strict=True):
+        moments = found.metrics[metric.name]
+        assert len(result.segments[0].cells) == 21
+        for place, cell in enumerate(result.segments[0].cells):
+            alone = moments.by_segment["country"][:, place]
+            confidence = cell.effects[0].confidence
+            assert cell.effects == effect_numbers(experiment, found.variants, metric, alone, moments, confidence)
+            assert cell.effects[0].lift_low < cell.effects[0].lift < cell.effects[0].lift_high
 
 
 def test_a_cap_at_a_quantile_of_history_stays_where_it_was_frozen(lab, shop):

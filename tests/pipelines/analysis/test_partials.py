@@ -34,7 +34,7 @@ BUY = {"event": "purchase", "better": "higher"}
 TABLES: list[dict[str, Any]] = [
     {"name": "bought", "kind": "proportion", "window_days": 3, **BUY},
     {"name": "revenue", "kind": "mean", **BUY, "covariates": {"look_back_days": 5, "metrics": ["bought"]}},
-    {"name": "capped", "kind": "mean", **BUY, "cap": {"upper": 60.0}},
+    {"name": "capped", "kind": "mean", **BUY, "cap": {"upper": 60.0}, "covariates": {"look_back_days": 5}},
     {"name": "orders", "kind": "count", "event": "purchase", "better": "higher", "window_days": 2.5},
     {"name": "largest", "kind": "max", **BUY},
     {"name": "prices", "kind": "distinct", **BUY},

@@ -39,7 +39,11 @@ def tables(connection, exposures, events, experiment="checkout"):
 
 def rows_of(connection, expression):
     table = connection.sql(ibis.to_sql(expression, dialect="duckdb")).to_arrow_table()
-    return {(row["metric"], row["variant"], row["day"]): row for row in table.to_pylist()}
+    return {
+        (row["metric"], row["variant"], row["day"]): row
+        for row in table.to_pylist()
+        if not row["metric"].startswith("units:")
+    }
 
 
 def same(value, wanted):

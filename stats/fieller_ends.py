@@ -1,0 +1,199 @@
+"""The ends of Fieller's confidence sets: roots of a quadratic whose critical value may depend on the root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from stats.means import mean_variance
+from stats.moments import Moments
+from stats.status import FloatArray
+
+_ROUNDS = 40
+# After these the few cells that have not settled go on together.
+_FIRST_ROUNDS = 4
+_TOLERANCE = 64.0 * float(np.finfo(np.float64).eps)
+# Cells at a time: temporary arrays stay below the 128 KiB from which the C library gives each its own fresh pages.
+_BLOCK = 8_192
+# An iteration is extrapolated where each round multiplies its error by a factor in this range; it would go astray
+# above, where a set is about to become unbounded.
+_STEADY = (-4.0, 0.5)
+# By how much that factor varies between two rounds, relative to their distance in widths of the interval: a thousand
+# times what it mostly is, because next to unbounded sets it can be hundreds.
+_CURVATURE = 1e4
+
+Cells: TypeAlias = npt.NDArray[np.intp] | slice
+"""Places in the flattened array of all cells."""
+ContrastDf: TypeAlias = Callable[[FloatArray, Cells], FloatArray]
+"""Degrees of freedom of the contrast ``difference - lift * |baseline|``, given lifts and the cells they belong to."""
+ContrastCritical: TypeAlias = Callable[[FloatArray, Cells], FloatArray]
+"""Half the interval's width in standard errors of that contrast, given lifts and the cells they belong to."""
+
+
+class FiellerKind(IntEnum):
+    """Shape of a Fieller confidence set."""
+
+    BOUNDED = 0
+    """An ordinary interval."""
+    EXTERIOR = 1
+    """Everything outside an interval: the control mean cannot be told from 0, the difference can."""
+    WHOLE_LINE = 2
+    """Every lift is compatible with the data."""
+
+
+def welch_contrast_df(control: Moments, treatment: Moments, *, column: int = 0) -> ContrastDf:
+    """Welch's degrees of freedom of ``treatment - (1 + lift) * control``, which weighs the control's variance anew."""
+    sign = np.where(control.mean[..., column] < 0, -1.0, 1.0)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore", under="ignore"):
+        share = mean_variance(control, column=column) / mean_variance(treatment, column=column)
+        parts = np.broadcast_arrays(sign, share, 1.0 / (control.n - 1.0), 1.0 / (treatment.n - 1.0))
+    signs, shares, inverse_a, inverse_b = (part.ravel() for part in parts)
+
+    @np.errstate(divide="ignore", over="ignore", under="ignore", invalid="ignore")
+    def degrees(lift: FloatArray, cells: Cells) -> FloatArray:
+        # `welch_df` from the ratio of the two variances, in place; neither 0 nor infinity harms it.
+        ratio = signs[cells] * lift
+        ratio += 1.0
+        ratio *= ratio
+        ratio *= shares[cells]
+        weight, rest = 1.0 / (1.0 + 1.0 / ratio), 1.0 / (1.0 + ratio)
+        weight *= weight
+        weight *= inverse_a[cells]
+        rest *= rest
+        rest *= inverse_b[cells]
+        weight += rest
+        return 1.0 / weight
+
+    return degrees
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FiellerSets:
+    """Sets of all r with ``(u - r)**2 <= t**2 (v_d - 2 r c + r**2 v_a)``, one per cell; a critical value t gives ends.
+
+    Attributes
+    ----------
+    u, v_a, c
+        Difference, the baseline's variance and their covariance in units of the baseline (u of its size), shape
+        ``(cells,)``; v_d is the variance of the difference.
+    at_u
+        Variance of the contrast at ``r = u``.
+    rest
+        ``v_d v_a - c**2``.
+    """
+
+    u: FloatArray
+    v_a: FloatArray
+    c: FloatArray
+    at_u: FloatArray
+    rest: FloatArray
+
+    @classmethod
+    @np.errstate(invalid="ignore", divide="ignore", over="ignore")
+    def of(
+        cls, difference: FloatArray, se: FloatArray, baseline: FloatArray, variance: FloatArray, covariance: FloatArray
+    ) -> FiellerSets:
+        """From differences, their standard errors, baselines, their variances and covariances, all of one shape."""
+        d, s, a, var, cov = (x.ravel() for x in (difference, se, baseline, variance, covariance))
+        u, square = d / np.abs(a), a * a
+        v_d, v_a, c = (s / a) ** 2, var / square, np.where(a < 0, -1.0, 1.0) * cov / square
+        v_d, v_a = np.where(np.isfinite(v_d), v_d, np.nan), np.where(np.isfinite(v_a), v_a, np.nan)
+        # Small-sample corrections of the one variance and not of the other must not correlate beyond 1.
+        most = np.sqrt(v_d * v_a)
+        c = np.clip(c, -most, most)
+        return cls(u=u, v_a=v_a, c=c, at_u=v_d - 2.0 * u * c + u * u * v_a, rest=v_d * v_a - c * c)
+
+    def ends(self, critical: FloatArray, cells: Cells) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Centre, half the distance of the ends, and two numbers: positive where bounded, negative without an end."""
+        t2 = critical * critical
+        lead = 1.0 - t2 * self.v_a[cells]
+        # u**2 has been cancelled by hand: the discriminant keeps its digits when the lift is far from 0.
+        inner = self.at_u[cells] - t2 * self.rest[cells]
+        half = np.sqrt(t2 * np.maximum(inner, 0.0))
+        half /= np.abs(lead)
+        t2 *= self.c[cells]
+        centre = self.u[cells] - t2
+        centre /= lead
+        return centre, half, lead, inner
+
+
+def kind_of(lead: FloatArray, inner: FloatArray) -> npt.NDArray[np.int8]:
+    """`FiellerKind` per cell, from the last two results of `FiellerSets.ends`."""
+    unbounded = np.where(inner >= 0, np.int8(FiellerKind.EXTERIOR), np.int8(FiellerKind.WHOLE_LINE))
+    return np.where(lead > 0, np.int8(FiellerKind.BOUNDED), unbounded)
+
+
+def refined_end(end: FloatArray, side: float, critical: ContrastCritical, sets: FiellerSets) -> FloatArray:
+    """Move an end until its own contrast's critical value gives it back, to the last digits of the interval's width.
+
+    Parameters
+    ----------
+    end
+        Where to start, shape ``(cells,)``; what is not finite stays what it is.
+    side
+        -1 for lower ends, 1 for upper ones.
+
+    Notes
+    -----
+    Fixed-point iteration, extrapolated by Aitken's method (Henrici 1964, Elements of Numerical Analysis, chapter 4).
+    Where the set at an end is not bounded any more the plain iteration's end stays where it was before.
+    """
+    found = end.copy()
+    lost, unsettled = [], []
+    for start in range(0, end.size, _BLOCK):
+        block = slice(start, min(start + _BLOCK, end.size))
+        astray, left = _iterate(found, side, critical, sets, block, _STEADY, _FIRST_ROUNDS)
+        lost.append(astray)
+        unsettled.append(left)
+    lost.append(_iterate(found, side, critical, sets, np.concatenate(unsettled), _STEADY, _ROUNDS)[0])
+    again = np.concatenate(lost)
+    found[again] = end[again]
+    _iterate(found, side, critical, sets, again, (0.0, 0.0), _ROUNDS)
+    return found
+
+
+def _iterate(
+    found: FloatArray,
+    side: float,
+    critical: ContrastCritical,
+    sets: FiellerSets,
+    cells: Cells,
+    steady: tuple[float, float],
+    rounds: int,
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Refine some cells' ends in place; returns those that met an unbounded set, and those not settled yet."""
+    places = np.arange(found.size)[cells]
+    at = found[cells].copy()
+    previous: tuple[FloatArray, FloatArray] | None = None
+    lost = [places[:0]]
+    for _ in range(rounds if places.size else 0):
+        centre, half, lead, _inner = sets.ends(critical(at, cells), cells)
+        image = centre + side * half
+        step = image - at
+        allowed = _TOLERANCE * np.maximum(np.abs(image), 2.0 * half)
+        bounded = lead > 0
+        going = bounded & (np.abs(step) > allowed)
+        following = image
+        if previous is not None:
+            distance = at - previous[0]
+            slope = (image - previous[1]) / distance
+            gain = slope / (1.0 - slope) * step
+            error = np.abs(gain) * np.minimum(_CURVATURE * _TOLERANCE * np.abs(distance) / allowed, 1.0)
+            smooth = (slope > steady[0]) & (slope < steady[1])
+            following = np.where(smooth, image + gain, image)
+            going &= ~(smooth & (error <= allowed))
+        if not bounded.all():
+            lost.append(places[~bounded & np.isfinite(at)])
+            following = np.where(bounded, following, at)
+        found[cells] = following
+        left = np.flatnonzero(going)
+        cells = places = places[left]
+        if not left.size:
+            break
+        previous, at = (at[left], image[left]), following[left]
+    return np.concatenate(lost), places
