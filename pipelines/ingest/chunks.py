@@ -218,21 +218,21 @@ def _find_duplicates(connection: DuckDBPyConnection, kind: Kind, chunk: pa.Table
     if not len(valid):
         return np.empty(0, np.int64)
     days = pc.min_max(valid["moment"]).as_py()
-    stored = connection.execute(
-        read_sql(f"stored_{kind.table}"),
-        {
-            "source": batch.source,
-            "batch_id": batch.batch_id,
-            "first_day": _day(days["min"]),
-            "last_day": _day(days["max"]),
-        },
-    ).fetchnumpy()["row_number"]
+    first, last = _day(days["min"]), _day(days["max"])
+    if kind is not MOMENTS:  # only days that have rows already need a join; moments are too few for it to matter
+        between = {"first_day": first, "last_day": last}
+        first, last = connection.execute(read_sql(f"days_with_{kind.table}"), between).fetchall()[0]
+    stored: Numbers = np.empty(0, np.int64)
+    if first is not None:
+        params = {"source": batch.source, "batch_id": batch.batch_id, "first_day": first, "last_day": last}
+        found = connection.execute(read_sql(f"stored_{kind.table}"), params).fetchnumpy()["row_number"]
+        stored = np.asarray(found, np.int64)
     # A sort tells in a fraction of the time whether any id repeats at all; which rows do is asked only then.
     ids = np.sort(np.from_dlpack(valid["row_id"].combine_chunks()))
     if not (ids[1:] == ids[:-1]).any():
-        return np.asarray(stored, np.int64)
+        return stored
     again = connection.execute(read_sql("chunk_duplicates")).fetchnumpy()["row_number"]
-    return np.union1d(np.asarray(stored, np.int64), np.asarray(again, np.int64))
+    return np.union1d(stored, np.asarray(again, np.int64))
 
 
 def _day(moment: date) -> date:

@@ -40,6 +40,22 @@ def assert_adds_up(warehouse: Warehouse, table: str = "event_rows") -> None:
     assert sums["rejected"] == len(warehouse.connection.table("rejected"))
 
 
+def test_only_the_day_of_an_id_and_its_source_make_a_duplicate(warehouse: Warehouse, write: Write) -> None:
+    """Days without rows are not looked at; an id of another day or source is another event, even where days are."""
+    ids = [f"e{place}" for place in range(3)]
+
+    def rows(*days: int) -> str:
+        return HEAD + "".join(f"{each},u1,purchase,2026-03-0{day}T23:59:59.999999Z,1\n" for day in days for each in ids)
+
+    ingest_events(warehouse, write("middle.csv", rows(3, 5)))
+    ingest_events(warehouse, write("other.csv", rows(6)), source="another")
+    summary = ingest_events(warehouse, write("around.csv", rows(1, 2, 3, 4, 5, 6, 7)))
+    assert (summary.accepted, summary.duplicates) == (15, 6)
+    assert_adds_up(warehouse)
+    again = ingest_events(warehouse, write("again.csv", rows(2, 6, 8)))
+    assert (again.accepted, again.duplicates) == (3, 6)
+
+
 def test_the_same_file_again_changes_nothing(
     warehouse: Warehouse, write: Write, contents: Callable[[Warehouse], Contents]
 ) -> None:
