@@ -209,5 +209,6 @@ def _roots(circle: _Circle, rows: npt.NDArray[np.intp], a: FloatArray, b: FloatA
         found[places] = new
         size = circle.radius[rows[places]] * np.abs(np.sin(new))
         going = (np.abs(value) > 2.0 * _EPSILON * size) & (np.abs(new - a) > 2.0 * _EPSILON * np.abs(new))
-        places, a, at_a, b, at_b = (x[going] for x in (places, a, at_a, new, value))
+        places = places[going]
+        a, at_a, b, at_b = (x[going] for x in (a, at_a, new, value))
     return found

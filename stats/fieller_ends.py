@@ -232,9 +232,10 @@ def _narrow(sets: FiellerSets, tail: float, degrees: WelchContrast, cells: npt.N
     ratio = np.abs(sets.u[cells] - sets.c[cells] / sets.v_a[cells])
     middle = np.abs(centre - sets.c[cells] / sets.v_a[cells])
     near, far = middle - half, middle + half
-    bounded = (lead > 0) & (inner >= 0) & (near > 0)
-    slower = (near * (a + b) > more * b * (ratio - near)) & (far * (a + b) > (a + b + more * a) * (far - ratio))
-    return bounded & slower
+    surely = np.asarray((lead > 0) & (inner >= 0) & (near > 0), np.bool_)
+    surely &= near * (a + b) > more * b * (ratio - near)
+    surely &= far * (a + b) > (a + b + more * a) * (far - ratio)
+    return surely
 
 
 def refined_end(end: FloatArray, side: float, critical: ContrastCritical, sets: FiellerSets) -> FloatArray:
