@@ -62,6 +62,7 @@ def streamlit_arguments(*, port: int = 8501, address: str = LOOPBACK, public_hos
     Notes
     -----
     The workspace is passed in the environment (`RAMPWISE_WORKSPACE`), not as an argument: process lists are public.
+    `-P`: the folder it is started in is the visitor's, and a `click.py` or an `app/` there is none of ours.
     Flags outrank a visitor's own Streamlit configuration file, so the safety settings hold wherever it is started.
     """
     hosts = (LOOPBACK, "localhost", *(() if public_host is None else (public_host,)))
@@ -71,4 +72,4 @@ def streamlit_arguments(*, port: int = 8501, address: str = LOOPBACK, public_hos
         *(("server.allowedHosts", host) for host in dict.fromkeys(hosts)),  # other names' WebSockets: DNS rebinding
     ]
     flags = [f"--{name}={value}" for name, value in (*listening, *SAFETY, *SPEED, *THEME)]
-    return [sys.executable, "-m", "streamlit", "run", str(DASHBOARD), f"--server.port={port}", *flags]
+    return [sys.executable, "-P", "-m", "streamlit", "run", str(DASHBOARD), f"--server.port={port}", *flags]

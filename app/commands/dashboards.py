@@ -53,7 +53,7 @@ def serve(context: typer.Context, port: Port = None, address: Address = None) ->
     workspace = session(context).workspace
     arguments, reached = _prepared(workspace, port=port, address=address)
     parts = [Part(name="dashboard", arguments=arguments)]
-    parts += [Part(name=name, arguments=[sys.executable, "-m", "app.part", name]) for name in EVERY_SECONDS]
+    parts += [Part(name=name, arguments=[sys.executable, "-P", "-m", "app.part", name]) for name in EVERY_SECONDS]
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -32,19 +32,22 @@ def healthy(port: int, process: subprocess.Popen[str], *, seconds: float = 60) -
 
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads /proc")
-def test_the_process_becomes_streamlit_and_ends_with_a_signal(team):
+def test_the_process_becomes_streamlit_in_any_folder_and_ends_with_a_signal(team, tmp_path):
     port = free_port()
+    for name in ("click.py", "stats.py", "pipelines.py", "app.py"):  # a product's own code, of the same names
+        (tmp_path / name).write_text("raise SystemExit('the visitor's code was run')\n", encoding="utf-8")
     process = subprocess.Popen(
         [SCRIPT, "--workspace", team, "dashboard", "--port", str(port)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        cwd=tmp_path,
         env={**os.environ, "HOME": str(team)},
     )
     try:
         assert healthy(port, process), process.communicate(timeout=10)
         command = Path(f"/proc/{process.pid}/cmdline").read_text(encoding="utf-8").split("\0")
-        assert command[1:4] == ["-m", "streamlit", "run"]
+        assert command[1:5] == ["-P", "-m", "streamlit", "run"]
         assert "--server.address=127.0.0.1" in command
         assert "--browser.gatherUsageStats=false" in command
         assert "--client.showErrorDetails=none" in command

@@ -211,3 +211,12 @@ def test_a_round_that_fails_is_told_and_the_next_one_clears_it(tmp_path, monkeyp
     assert read_states(workspace, now=now + timedelta(minutes=1)) == {"schedule": "ok", "serve": "stale"}
     work_path(workspace, "schedule").write_text("not json")
     assert read_states(workspace, now=now) == {"serve": "stale"}
+
+
+def test_no_part_imports_from_the_folder_it_is_started_in(rampwise, team, monkeypatch):
+    started: list[Part] = []
+    monkeypatch.setattr("app.supervision.supervise", lambda _, parts, **__: started.extend(parts))
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    result = rampwise("--workspace", team, "serve", "--port", str(free_port()))
+    assert len(started) > 1, result.output
+    assert all(part.arguments[1] == "-P" for part in started), started
