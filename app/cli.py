@@ -39,6 +39,7 @@ from app.commands import (
     rollouts,
     workspaces,
 )
+from app.commands.refusals import in_words
 from app.commands.session import FAILED, WRONG_USAGE, Session, say, say_text
 from app.logs import log_to_stderr
 from pipelines.errors import PipelineError, UsageError
@@ -61,6 +62,9 @@ class Commands(TyperGroup):
         """Run a command."""
         try:
             return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = in_words(error)
+            raise
         except (PipelineError, StatsError) as error:
             say_text(f"Error: {error}")
             raise typer.Exit(WRONG_USAGE if isinstance(error, UsageError) else FAILED) from error

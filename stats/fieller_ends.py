@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import TypeAlias
 
@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from stats.means import mean_variance
 from stats.moments import Moments
-from stats.status import FloatArray
+from stats.status import BoolArray, FloatArray
+from stats.tails import t_quantile
 
 _ROUNDS = 40
 # After these the few cells that have not settled go on together.
@@ -44,32 +45,89 @@ class FiellerKind(IntEnum):
     """Everything outside an interval: the control mean cannot be told from 0, the difference can."""
     WHOLE_LINE = 2
     """Every lift is compatible with the data."""
+    PIECES = 3
+    """Several intervals, because the critical value differs along the line (arms of a few units): the ends enclose
+    all of them, and are infinite where one of them is."""
 
 
-def welch_contrast_df(control: Moments, treatment: Moments, *, column: int = 0) -> ContrastDf:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WelchContrast:
+    """Welch's degrees of freedom of ``treatment - (1 + lift) * control``: a `ContrastDf` that knows their range.
+
+    Attributes
+    ----------
+    signs
+        Of the control's mean, shape ``(cells,)`` like all others.
+    shares
+        Variance of the control's mean over that of the treatment's.
+    inverse_a, inverse_b
+        One over each arm's own degrees of freedom: no contrast has fewer than the less of both arms.
+    """
+
+    signs: FloatArray
+    shares: FloatArray
+    inverse_a: FloatArray
+    inverse_b: FloatArray
+
+    @np.errstate(divide="ignore", over="ignore", under="ignore", invalid="ignore")
+    def __call__(self, lift: FloatArray, cells: Cells) -> FloatArray:
+        """Degrees of freedom at lifts of some cells."""
+        # `welch_df` from the ratio of the two variances, in place; neither 0 nor infinity harms it.
+        ratio = self.signs[cells] * lift
+        ratio += 1.0
+        ratio *= ratio
+        ratio *= self.shares[cells]
+        weight, rest = 1.0 / (1.0 + 1.0 / ratio), 1.0 / (1.0 + ratio)
+        weight *= weight
+        weight *= self.inverse_a[cells]
+        rest *= rest
+        rest *= self.inverse_b[cells]
+        weight += rest
+        return 1.0 / weight
+
+
+def welch_contrast_df(control: Moments, treatment: Moments, *, column: int = 0) -> WelchContrast:
     """Welch's degrees of freedom of ``treatment - (1 + lift) * control``, which weighs the control's variance anew."""
     sign = np.where(control.mean[..., column] < 0, -1.0, 1.0)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore", under="ignore"):
         share = mean_variance(control, column=column) / mean_variance(treatment, column=column)
         parts = np.broadcast_arrays(sign, share, 1.0 / (control.n - 1.0), 1.0 / (treatment.n - 1.0))
     signs, shares, inverse_a, inverse_b = (part.ravel() for part in parts)
+    return WelchContrast(signs=signs, shares=shares, inverse_a=inverse_a, inverse_b=inverse_b)
 
-    @np.errstate(divide="ignore", over="ignore", under="ignore", invalid="ignore")
-    def degrees(lift: FloatArray, cells: Cells) -> FloatArray:
-        # `welch_df` from the ratio of the two variances, in place; neither 0 nor infinity harms it.
-        ratio = signs[cells] * lift
-        ratio += 1.0
-        ratio *= ratio
-        ratio *= shares[cells]
-        weight, rest = 1.0 / (1.0 + 1.0 / ratio), 1.0 / (1.0 + ratio)
-        weight *= weight
-        weight *= inverse_a[cells]
-        rest *= rest
-        rest *= inverse_b[cells]
-        weight += rest
-        return 1.0 / weight
 
-    return degrees
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FoundSets:
+    """Shapes and ends of Fieller sets, one per cell, in lifts.
+
+    Attributes
+    ----------
+    kind
+        `FiellerKind`.
+    low, high
+        Ends of the smallest interval that holds the set.
+    gap_low, gap_high
+        For ``EXTERIOR`` the ends of the excluded interval; NaN otherwise.
+    """
+
+    kind: npt.NDArray[np.int8]
+    low: FloatArray
+    high: FloatArray
+    gap_low: FloatArray
+    gap_high: FloatArray
+
+    @classmethod
+    def joined(cls, parts: Sequence[FoundSets]) -> FoundSets:
+        """One after the other."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+    def with_cells(self, cells: npt.NDArray[np.intp], found: FoundSets) -> FoundSets:
+        """The same, with other sets in some places."""
+        changed = {field.name: getattr(self, field.name).copy() for field in fields(self)}
+        for name, values in changed.items():
+            values[cells] = getattr(found, name)
+        return FoundSets(**changed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -122,10 +180,62 @@ class FiellerSets:
         return centre, half, lead, inner
 
 
-def kind_of(lead: FloatArray, inner: FloatArray) -> npt.NDArray[np.int8]:
-    """`FiellerKind` per cell, from the last two results of `FiellerSets.ends`."""
-    unbounded = np.where(inner >= 0, np.int8(FiellerKind.EXTERIOR), np.int8(FiellerKind.WHOLE_LINE))
-    return np.where(lead > 0, np.int8(FiellerKind.BOUNDED), unbounded)
+def fixed_sets(critical: FloatArray, sets: FiellerSets) -> FoundSets:
+    """Sets with one critical value per cell, shape ``(cells,)``: roots of their quadratics."""
+    centre, half, lead, inner = sets.ends(critical, slice(0, critical.size))
+    low, high, unbounded = centre - half, centre + half, ~(lead > 0)
+    kind = np.zeros(low.size, np.int8)
+    gap_low, gap_high = np.full(low.size, np.nan), np.full(low.size, np.nan)
+    kind[unbounded] = FiellerKind.WHOLE_LINE
+    gap = unbounded & (inner >= 0)
+    kind[gap], gap_low[gap], gap_high[gap] = FiellerKind.EXTERIOR, low[gap], high[gap]
+    low[unbounded], high[unbounded] = -np.inf, np.inf
+    return FoundSets(kind=kind, low=low, high=high, gap_low=gap_low, gap_high=gap_high)
+
+
+def surely_intervals(sets: FiellerSets, tail: float, degrees: WelchContrast) -> BoolArray:
+    """Where the set is one interval that the widest of its critical values bounds already, shape ``(cells,)``.
+
+    Notes
+    -----
+    Let w be the control's part of the variance of the contrast at the ratio s, and e how fast the logarithm of the
+    quantile falls with that of its degrees of freedom. Per unit of log(s) the statistic's logarithm grows by
+    ``s / (s - estimate) - w`` above the estimate and falls by ``s / (estimate - s) + w`` below. Welch's degrees of
+    freedom fall by at most ``4 (1 - w)``, only above the w at which they are most, and grow by at most ``4 w``, only
+    below it: the quantile grows by at most ``4 e (1 - w)`` and falls by at most ``4 e w``. Where that is slower, both
+    meet once on either side; with ``e <= 1/4``, from ``2 + 1.2 z**2`` degrees of freedom on, everywhere. Neither an
+    infinite ratio nor 0 may be in the set: beyond them no statistic is less than the less of theirs.
+    """
+    z = float(t_quantile(tail, np.inf))
+    fewest = 2.0 + 1.2 * z * z
+    square = float(t_quantile(tail, fewest)) ** 2
+    centre = sets.u * sets.v_a
+    centre -= sets.c
+    centre *= centre
+    enough = np.maximum(degrees.inverse_a, degrees.inverse_b) <= 1.0 / fewest
+    enough &= (square * sets.v_a < 1.0) & (square * sets.rest * sets.v_a < centre)
+    few = np.flatnonzero(~enough & (sets.rest > 0))
+    enough[few] = _narrow(sets, tail, degrees, few)
+    return enough
+
+
+def _narrow(sets: FiellerSets, tail: float, degrees: WelchContrast, cells: npt.NDArray[np.intp]) -> BoolArray:
+    """The same of some cells with few degrees of freedom, whose e is above 1/4."""
+    a, b = degrees.inverse_a[cells], degrees.inverse_b[cells]
+    df = 1.0 / np.maximum(a, b)
+    widest = t_quantile(tail, df)
+    # A difference quotient falls short of the slope by less than half its step, since the slope falls with df.
+    step = 1e-3
+    more = 4.0 * (1.0 + step) * np.log(widest / t_quantile(tail, df * (1.0 + step))) / np.log1p(step) - 1.0
+    more = np.maximum(more, 0.0)
+    centre, half, lead, inner = sets.ends(widest, cells)
+    ratio = np.abs(sets.u[cells] - sets.c[cells] / sets.v_a[cells])
+    middle = np.abs(centre - sets.c[cells] / sets.v_a[cells])
+    near, far = middle - half, middle + half
+    surely = np.asarray((lead > 0) & (inner >= 0) & (near > 0), np.bool_)
+    surely &= near * (a + b) > more * b * (ratio - near)
+    surely &= far * (a + b) > (a + b + more * a) * (far - ratio)
+    return surely
 
 
 def refined_end(end: FloatArray, side: float, critical: ContrastCritical, sets: FiellerSets) -> FloatArray:
@@ -138,10 +248,15 @@ def refined_end(end: FloatArray, side: float, critical: ContrastCritical, sets: 
     side
         -1 for lower ends, 1 for upper ones.
 
+    Returns
+    -------
+    FloatArray
+        Shape ``(cells,)``; NaN where no end was found.
+
     Notes
     -----
     Fixed-point iteration, extrapolated by Aitken's method (Henrici 1964, Elements of Numerical Analysis, chapter 4).
-    Where the set at an end is not bounded any more the plain iteration's end stays where it was before.
+    Where the set at an end is not bounded any more the plain iteration has another try.
     """
     found = end.copy()
     lost, unsettled = [], []
@@ -150,10 +265,10 @@ def refined_end(end: FloatArray, side: float, critical: ContrastCritical, sets: 
         astray, left = _iterate(found, side, critical, sets, block, _STEADY, _FIRST_ROUNDS)
         lost.append(astray)
         unsettled.append(left)
-    lost.append(_iterate(found, side, critical, sets, np.concatenate(unsettled), _STEADY, _ROUNDS)[0])
+    lost.extend(_iterate(found, side, critical, sets, np.concatenate(unsettled), _STEADY, _ROUNDS))
     again = np.concatenate(lost)
     found[again] = end[again]
-    _iterate(found, side, critical, sets, again, (0.0, 0.0), _ROUNDS)
+    found[np.concatenate(_iterate(found, side, critical, sets, again, (0.0, 0.0), _ROUNDS))] = np.nan
     return found
 
 

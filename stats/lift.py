@@ -9,18 +9,22 @@ import numpy.typing as npt
 
 from stats.effect import ALTERNATIVES, Effect, Inference, Scale
 from stats.errors import check_choice, check_probability
+from stats.fieller_circle import pieced_sets
 from stats.fieller_ends import (
+    Cells,
     ContrastCritical,
-    ContrastDf,
     FiellerKind,
     FiellerSets,
-    kind_of,
+    FoundSets,
+    WelchContrast,
+    fixed_sets,
     refined_end,
+    surely_intervals,
     welch_contrast_df,
 )
 from stats.means import mean_variance, welch, welch_df
 from stats.moments import Moments
-from stats.status import FloatArray, Status, StatusArray, where_status, worst
+from stats.status import BoolArray, FloatArray, Status, StatusArray, where_status, worst
 from stats.tails import t_quantile
 
 REFERENCES = ("t", "normal")
@@ -37,13 +41,15 @@ class Lift:
     ----------
     value, low, high
         ``(treatment - control) / |control|`` and the ends of its interval. An end is infinite where the interval has
-        none (status ``UNBOUNDED``, or a one-sided question); NaN where nothing can be said.
+        none (status ``UNBOUNDED``, or a one-sided question); NaN where nothing can be said. The interval holds the
+        whole confidence set, also where that is in pieces (`kind`).
     kind
         `FiellerKind` per cell.
     gap_low, gap_high
         For ``EXTERIOR`` sets the ends of the *excluded* interval; NaN otherwise.
     g
-        Fieller's g, ``(t * se(control) / control)**2``: below 1 the set is bounded.
+        Fieller's g, ``(t * se(control) / control)**2`` with the difference's t: below 1 the set is bounded, if all
+        lifts have that t.
     confidence
         Coverage, a probability in (0, 1).
     status
@@ -85,13 +91,15 @@ def fieller(
         ``"t"``: each end uses Welch's degrees of freedom of the contrast ``treatment - (1 + lift) * control`` that it
         solves. The interval then excludes 0 exactly where Welch's interval of the difference does, and excludes a
         relative margin exactly where `stats.margins.relative_margin_effect` rejects it. ``"normal"``: normal quantiles.
+        With arms of a few units the set can be in pieces; what lies between them is rejected, but not excluded.
     column
         Which column of the Moments holds the metric.
 
     Notes
     -----
     Fieller (1954), Journal of the Royal Statistical Society B 16:175-185; the form follows Kendall and Stuart,
-    volume 2, example 20.6. Valid at one look.
+    volume 2, example 20.6. Valid at one look. Far out a contrast is all control, with the control's own degrees of
+    freedom: the set is unbounded exactly where the control's mean cannot be told from 0 by its own t-test.
 
     Examples
     --------
@@ -121,7 +129,7 @@ def fieller_lift(
     covariance: npt.ArrayLike,
     confidence: float = 0.95,
     alternative: str = "two-sided",
-    contrast_df: ContrastDf | None = None,
+    contrast_df: WelchContrast | None = None,
     critical: ContrastCritical | None = None,
 ) -> Lift:
     """Fieller's interval of ``difference / |baseline|`` for any pair of correlated, nearly normal estimates.
@@ -159,21 +167,15 @@ def fieller_lift(
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         every = slice(0, d.size)
         quantile = t_quantile(tail, df).ravel() if critical is None else critical(np.zeros(d.size), every)
-        if critical is None and contrast_df is not None:
-            degrees = contrast_df
-            critical = lambda lift, cells: t_quantile(tail, degrees(lift, cells))  # noqa: E731
         sets = FiellerSets.of(d, se, a, va, cov)
-        centre, half, lead, inner = sets.ends(quantile, every)
-        low, high, bounded = centre - half, centre + half, lead > 0
-        kind = kind_of(lead, inner)
-        gap_low, gap_high = (np.where(kind == FiellerKind.EXTERIOR, end, np.nan) for end in (low, high))
-        if critical is not None and alternative != "less":
-            low = refined_end(np.where(bounded, low, np.nan), -1.0, critical, sets)
-        if critical is not None and alternative != "greater":
-            high = refined_end(np.where(bounded, high, np.nan), 1.0, critical, sets)
-        low, high = np.where(bounded, low, -np.inf), np.where(bounded, high, np.inf)
-        low, high, value = (x.reshape(d.shape) for x in (low, high, sets.u))
-        bounded = bounded.reshape(d.shape)
+        found = fixed_sets(quantile, sets)
+        if critical is not None:
+            found = _refined(found, critical, sets, alternative)
+        elif contrast_df is not None:
+            usable = (status < Status.ZERO_VARIANCE).ravel()
+            found = _by_contrast(found, sets, tail, contrast_df, alternative, usable)
+    low, high, value = (x.reshape(d.shape) for x in (found.low, found.high, sets.u))
+    bounded = np.isfinite(low) & np.isfinite(high)
     if alternative == "greater":
         high = np.full_like(high, np.inf)
     elif alternative == "less":
@@ -185,12 +187,53 @@ def fieller_lift(
         value=value,
         low=low,
         high=high,
-        kind=kind.reshape(d.shape),
-        gap_low=gap_low.reshape(d.shape),
-        gap_high=gap_high.reshape(d.shape),
+        kind=found.kind.reshape(d.shape),
+        gap_low=found.gap_low.reshape(d.shape),
+        gap_high=found.gap_high.reshape(d.shape),
         g=(quantile * quantile * sets.v_a).reshape(d.shape),
         confidence=confidence,
         status=status,
+    )
+
+
+def _by_contrast(
+    found: FoundSets, sets: FiellerSets, tail: float, degrees: WelchContrast, alternative: str, usable: BoolArray
+) -> FoundSets:
+    """Sets whose critical value is the t quantile for the degrees of freedom of each contrast, from those of one."""
+
+    def critical(lift: FloatArray, cells: Cells) -> FloatArray:
+        return t_quantile(tail, degrees(lift, cells))
+
+    # With a variance of 0 in one arm the degrees of freedom are the other arm's at every lift.
+    usable = usable & np.isfinite(sets.u) & (sets.rest > 0) & (sets.v_a > 0)
+    doubtful = usable & ~surely_intervals(sets, tail, degrees)
+    refined = _refined(_without(found, doubtful), critical, sets, alternative)
+    cells = np.flatnonzero(usable & (refined.kind == FiellerKind.PIECES))
+    return refined.with_cells(cells, pieced_sets(critical, sets, cells)) if cells.size else refined
+
+
+def _refined(found: FoundSets, critical: ContrastCritical, sets: FiellerSets, alternative: str) -> FoundSets:
+    """Intervals with each end at its own critical value, ``PIECES`` without ends where there is no such end."""
+    low, high = found.low, found.high
+    if alternative != "less":
+        low = refined_end(low, -1.0, critical, sets)
+    if alternative != "greater":
+        high = refined_end(high, 1.0, critical, sets)
+    lost = (np.isnan(low) | np.isnan(high)) & (found.kind == FiellerKind.BOUNDED)
+    return _without(replace(found, low=low, high=high), lost)
+
+
+def _without(found: FoundSets, cells: BoolArray) -> FoundSets:
+    """Without ends in some cells, for the time being or for good."""
+    if not cells.any():
+        return found
+    return replace(
+        found,
+        kind=np.where(cells, np.int8(FiellerKind.PIECES), found.kind),
+        low=np.where(cells, -np.inf, found.low),
+        high=np.where(cells, np.inf, found.high),
+        gap_low=np.where(cells, np.nan, found.gap_low),
+        gap_high=np.where(cells, np.nan, found.gap_high),
     )
 
 

@@ -146,21 +146,35 @@ def results(
 
 def latest(workspace: Workspace, experiment: str) -> Snapshot:
     """The latest snapshot of an experiment; a message and an exit code where there is none."""
-    from pipelines.definitions.loader import UnknownNameError
     from pipelines.store.state import State
 
-    defined = {path.stem for path in workspace.experiments_dir.rglob("*.toml")}
-    analysed: set[str] = set()
     if workspace.state_path.exists():
         with State(workspace.state_path) as state:
             found = state.latest(experiment)
             if found is not None:
                 return found
-            analysed = {name for name, _ in state.latest_ids()}
-    if experiment in defined:
-        say(f"Error: {experiment} has not been analysed yet. Run `rampwise analyze {experiment}` first.")
-        raise typer.Exit(FAILED)
-    raise UnknownNameError("experiment", experiment, defined | analysed)
+    existing(workspace, experiment)
+    say(f"Error: {experiment} has not been analysed yet. Run `rampwise analyze {experiment}` first.")
+    raise typer.Exit(FAILED)
+
+
+def existing(workspace: Workspace, experiment: str) -> None:
+    """Refuse a name that no experiment has, neither defined nor analysed; it says which is the nearest.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such experiment.
+    """
+    from pipelines.definitions.loader import UnknownNameError
+    from pipelines.store.state import State
+
+    known = {path.stem for path in workspace.experiments_dir.rglob("*.toml")}
+    if workspace.state_path.exists():
+        with State(workspace.state_path) as state:
+            known |= {name for name, _ in state.latest_ids()}
+    if experiment not in known:
+        raise UnknownNameError("experiment", experiment, known)
 
 
 def _brief(snapshot: Snapshot) -> dict[str, object]:

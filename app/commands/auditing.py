@@ -40,7 +40,8 @@ def list_rows(
         shown = [(row.number, row.at, row.actor, row.role, row.action, row.subject, row.details) for row in rows]
         emit_text(columns([tuple(map(str, cells)) for cells in shown]))
     else:
-        say("Nothing has been changed yet.")
+        about = f"The audit log has no row about {subject!r}; `rampwise audit list` shows all rows."
+        say("Nothing has been changed yet." if subject is None else about)
 
 
 @group.command()

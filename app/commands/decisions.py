@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.commands.analysis import existing
 from app.commands.session import Output, OutputFormat, columns, emit, emit_json, emit_text, say, session
 
 if TYPE_CHECKING:
@@ -56,7 +57,10 @@ def decisions(
     """List what people decided, beside what was computed, oldest first."""
     from pipelines.store.human_decisions import human_decisions
 
-    rows = human_decisions(session(context).workspace.state_path, experiment)
+    workspace = session(context).workspace
+    rows = human_decisions(workspace.state_path, experiment)
+    if experiment is not None and not rows:
+        existing(workspace, experiment)
     if output is OutputFormat.JSON:
         emit_json({"decisions": [_plain(row) for row in rows]})
     elif rows:
@@ -65,7 +69,7 @@ def decisions(
             columns([header, *((_minute(r), r.experiment, r.decision, r.computed, r.actor, r.reason) for r in rows)])
         )
     else:
-        say("Nobody has decided anything yet.")
+        say("Nobody has decided anything yet." if experiment is None else f"Nobody has decided on {experiment} yet.")
 
 
 def _minute(row: HumanDecision) -> str:

@@ -340,4 +340,4 @@ def _print(summaries: Sequence[IngestSummary], output: OutputFormat, *, several:
 
 def _advise(columns: list[str]) -> None:
     for column in dict.fromkeys(columns):
-        say(f"A column with another name is named by `--column {column}=NAME_IN_THE_FILE`.")
+        say(f"On the command line, a column with another name is named by `--column {column}=NAME_IN_THE_FILE`.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.commands.power import DesignName, Looks
-from app.commands.power_options import numbers
+from app.commands.power_options import numbers, refuse
 from app.commands.session import Output, OutputFormat, emit, emit_json, emit_text, refusing, say, session
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def plan(
         names = [*defined.success, *(guardrail.metric for guardrail in defined.guardrails)]
         told = _told(baseline or [], definitions.metrics, names)
         known, sources = _baselines(workspace, experiment, names, told)
+        _all_known(names, known, definitions.metrics)
         enrolment = _traffic(daily) if daily is not None else _entered(workspace, experiment)
         answer = answer_plan(planned, known, enrolment)
     if output is OutputFormat.JSON:
@@ -76,6 +77,20 @@ def plan(
         say(f"{name}: {source}.")
     if enrolment is None:
         say("No traffic is known yet: give --daily to see days and weeks.")
+
+
+def _all_known(names: list[str], known: dict[str, Baseline], metrics: dict[str, Metric]) -> None:
+    """Refuse to plan with metrics of which nothing is known, and say how to tell it."""
+    missing = [name for name in names if name not in known]
+    if missing:
+        told = " ".join(f"--baseline {_form(name, metrics[name])}" for name in missing)
+        reason = f"no stored result knows control's {', '.join(missing)}; tell what is expected, as in {told}"
+        refuse("--baseline", None, f"{reason} (a rate, or mean and standard deviation).")
+
+
+def _form(name: str, metric: Metric) -> str:
+    """How a metric's baseline is told."""
+    return f"{name}=0.12" if metric.kind == "proportion" else f"{name}=25.0:60.0"
 
 
 def _looking(planned: Plan, asked: tuple[float, ...]) -> Plan:
@@ -127,8 +142,8 @@ def _told(given: list[str], metrics: dict[str, Metric], names: list[str]) -> dic
         elif metrics[name].kind != "proportion" and len(values) == 2:
             told[name] = Baseline.of_mean(values[0], values[1])
         else:
-            form = f"{name}=0.12" if metrics[name].kind == "proportion" else f"{name}=25.0:60.0, mean and deviation"
-            raise PlanError("baseline", entry, f"is not of the form {form}")
+            told_as = "a rate" if metrics[name].kind == "proportion" else "mean and standard deviation"
+            raise PlanError("baseline", entry, f"is not of the form {_form(name, metrics[name])}, {told_as}")
     return told
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -239,11 +240,15 @@ def _save(
     from datetime import UTC, datetime
 
     from app.planning.naming import NamesError, named_plan, plan_file
+    from pipelines.definitions.definition import NAME_PATTERN
+    from pipelines.definitions.problems import NAME_RULE
     from pipelines.planning.experiment_file import PlanFileError
     from stats.plan import PlanError
 
     if not name:
         return
+    if not re.match(NAME_PATTERN, name):
+        refuse("--save", name, f"an experiment's name {NAME_RULE}.")
     protect, margins = question.goal == "protect", () if isinstance(guardrails, int) else guardrails
     try:
         plan = named_plan(

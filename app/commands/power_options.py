@@ -28,6 +28,8 @@ def told_as(field: str, question: Question) -> object:
     value = getattr(question, field, None)
     if field == "looks":
         value = question.even_looks if not question.looks else ",".join(f"{day:g}" for day in question.looks)
+    if field == "daily":
+        return ",".join(f"{units:g}" for units in question.daily)
     if field == "control_share" and question.shares:
         return ",".join(f"{share:g}" for share in question.shares)
     return f"{value:g}" if isinstance(value, float) else value
@@ -66,8 +68,17 @@ def shares_of(text: str | None, treatments: int) -> dict[str, Any]:
 
 def timing_of(looks: str | None, daily: str | None) -> dict[str, Any]:
     """New units per day, and a number of even looks or their days."""
-    given: dict[str, Any] = {} if daily is None else {"daily": numbers(daily)}
+    given: dict[str, Any] = {} if daily is None else {"daily": _all_numbers("--daily", daily)}
     return given if looks is None else given | looks_of(looks)
+
+
+def _all_numbers(option: str, text: str) -> tuple[float, ...]:
+    """Numbers with commas between them; anything else is refused as it was written."""
+    found = numbers(text)
+    for part, each in zip(text.split(","), found, strict=True):
+        if math.isnan(each):
+            refuse(option, text, f"{part.strip()!r} is no number; write one, or several as in 1200,1100,1000.")
+    return found
 
 
 def looks_of(text: str) -> dict[str, Any]:

@@ -229,7 +229,10 @@ def deliveries(
         emit_json({"messages": [_message(message) for message in messages]})
         return
     if not messages:
-        say("No message was ever sent: reports name their channels in [[deliver]].")
+        if report is not None:
+            _existing(workspace, report)
+        what = "No message was ever sent" if report is None else f"No message of {report} was ever sent"
+        say(f"{what}: reports name their channels in [[deliver]].")
         return
     lines = [("Report", "Slot", "Channel", "State", "Attempts", "Next attempt", "Problem")]
     lines += [
@@ -245,6 +248,15 @@ def deliveries(
         for m in messages
     ]
     emit_text(columns(lines))
+
+
+def _existing(workspace: Workspace, report: str) -> None:
+    """Refuse a name that no report has."""
+    from pipelines.definitions.loader import UnknownNameError
+
+    defined = {path.stem for path in (workspace.root / "reports").rglob("*.toml")}
+    if report not in defined:
+        raise UnknownNameError("report", report, defined)
 
 
 def _send(workspace: Workspace, now: datetime | None = None) -> tuple[Attempt, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.commands.analysis import existing
 from app.commands.session import Output, OutputFormat, columns, emit_json, emit_text, say, session
 
 if TYPE_CHECKING:
@@ -25,16 +26,20 @@ def restatements(
     from pipelines.store.restatements import latest_checks
     from pipelines.store.restatements import restatements as read
 
-    path = session(context).workspace.state_path
+    workspace = session(context).workspace
+    path = workspace.state_path
     rows = read(path, experiment)
     checks = {name: check for name, check in latest_checks(path).items() if experiment in (None, name)}
+    if experiment is not None and not checks:
+        existing(workspace, experiment)
     if output is OutputFormat.JSON:
         emit_json(
             {"restatements": [_plain(each) for each in rows], "checks": [_check(each) for each in checks.values()]}
         )
         return
     if not checks:
-        say("Nothing has been analysed yet: there are no looks that late data could change.")
+        what = "Nothing has" if experiment is None else f"{experiment} has not"
+        say(f"{what} been analysed yet: there are no looks that late data could change.")
         return
     emit_text(
         "\n\n".join(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,11 +40,18 @@ def new(
     strategy: Annotated[str, typer.Option("--strategy", help=f"One of {', '.join(STRATEGIES)}.")] = "canary",
 ) -> None:
     """Write a commented plan to rollouts/NAME.toml; overwrites nothing."""
+    from pipelines.definitions.definition import NAME_PATTERN
     from pipelines.definitions.loader import load_definitions
+    from pipelines.definitions.problems import NAME_RULE, slug
     from pipelines.rollouts.templates import rollout_template
 
     if strategy not in STRATEGIES:
         raise typer.BadParameter(f"{strategy!r} is none of {', '.join(STRATEGIES)}.", param_hint="--strategy")
+    if not re.match(NAME_PATTERN, name):
+        near = slug(name)
+        hint = "" if near is None else f" Did you mean {near!r}?"
+        say(f"Error: {name!r} cannot be a rollout's name: it {NAME_RULE}. Nothing was written.{hint}")
+        raise typer.Exit(WRONG_USAGE)
     workspace = session(context).workspace
     target = workspace.root / "rollouts" / f"{name}.toml"
     if target.exists():

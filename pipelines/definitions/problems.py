@@ -18,6 +18,7 @@ from pipelines.errors import UsageError
 
 Location: TypeAlias = tuple[str | int, ...]
 LONGEST_VALUE = 60
+NAME_RULE = "must start with a lower-case letter and hold only a-z, 0-9 and _ (at most 64 characters)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,8 +189,7 @@ def _field_mistake(error: ErrorDetails, model: type[BaseModel]) -> Mistake:
         message = f"must be {context['expected']}"
         return Mistake(location=location, value=value, message=message, nearest=nearest_name(value, choices))
     if kind == "string_pattern_mismatch":
-        message = "must start with a lower-case letter and hold only a-z, 0-9 and _ (at most 64 characters)"
-        return Mistake(location=location, value=value, message=message, nearest=slug(value))
+        return Mistake(location=location, value=value, message=NAME_RULE, nearest=slug(value))
     nearest = nearest_name(value, context.get("choices", ()))
     return Mistake(location=location, value=value, message=_words(error), nearest=nearest)
 

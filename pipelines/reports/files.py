@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from uuid import uuid4
@@ -15,9 +16,13 @@ def write_whole(path: Path, text: str | bytes) -> Path:
 
     Raises
     ------
+    IsADirectoryError
+        If `path` is a folder.
     OSError
         If the folder cannot be written to or the disk is full; what was there before stays.
     """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder; name a file in it", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:

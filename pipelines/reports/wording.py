@@ -194,7 +194,7 @@ SEQUENTIAL_METHODS: Final[dict[str, str]] = {
 
 STATUSES: Final[dict[str, tuple[str, str]]] = {
     "ok": ("", ""),
-    "unbounded": ("unbounded", "The control value is so uncertain that the relative change has no limit on one side."),
+    "unbounded": ("unbounded", "The control value is too uncertain for limits of the relative change on both sides."),
     "undefined_relative": ("no lift", "The control value is too close to zero for a relative change."),
     "zero_variance": ("no spread", "All values are the same: the uncertainty cannot be estimated."),
     "insufficient_data": ("too few units", "There are fewer units than the method needs."),

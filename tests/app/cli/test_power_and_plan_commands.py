@@ -237,10 +237,10 @@ def test_stored_results_give_baselines_and_the_enrolment_curve(rampwise, team) -
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("signup_page",), "baselines.signup_rate"),
+        (("signup_page",), "--baseline signup_rate=0.12"),
         (("signup_page", "--baseline", "nothing=1"), "none of the plan's metrics"),
         (("signup_page", "--baseline", "signup_rate=25:3"), "signup_rate=0.12"),
-        (("signup_page", "--baseline", "support_contacts=5"), "mean and deviation"),
+        (("signup_page", "--baseline", "support_contacts=5"), "mean and standard deviation"),
         (("signup_page", "--baseline", "signup_rate=x"), "not of the form"),
         (("signup_page", *GIVEN, "--design", "always_valid", "--looks", "0"), "looks"),
         (("signup_pge",), "signup_page"),
