@@ -302,3 +302,13 @@ def _disturbs(letter: str) -> bool:
 def _escape(letter: str) -> str:
     code = ord(letter)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def age(found: timedelta | None) -> str:
+    """How long ago something was, rounded to what matters: minutes, hours below two days, then days; "–" for None."""
+    if found is None:
+        return "–"
+    hours = max(found / timedelta(hours=1), 0.0)
+    if hours < 1:
+        return f"{number(hours * 60, places=0)} min"
+    return f"{number(hours, places=1)} hours" if hours < 48 else f"{number(hours / 24, places=0)} days"

@@ -19,6 +19,7 @@ def _group() -> None:
 @group.command()
 def quality(context: typer.Context, output: Output = OutputFormat.TEXT) -> None:
     """Print the newest batches, refused rows by reason with an example, and how fresh each source is."""
+    from pipelines import formatting
     from pipelines.ingest.quality import data_quality, lag
 
     workspace, now = session(context).workspace, datetime.now(UTC)
@@ -30,7 +31,7 @@ def quality(context: typer.Context, output: Output = OutputFormat.TEXT) -> None:
     rows = [("Source", "Table", "Accepted", "Duplicates", "Rejected", "Newest", "Lag")]
     for each in found.sources:
         late = lag(each.newest, now=now)
-        told = "-" if late is None else f"{late.total_seconds() / 3600:,.1f} h"
+        told = "-" if late is None else formatting.age(late)
         newest = "-" if each.newest is None else f"{each.newest:%Y-%m-%d %H:%M}Z"
         counts = (f"{each.accepted:,}", f"{each.duplicates:,}", f"{each.rejected:,}")
         rows.append((each.source, each.table_name, *counts, newest, told))

@@ -42,7 +42,8 @@ def fsck(context: typer.Context, output: Output = OutputFormat.TEXT) -> None:
             emit(f"{each.where}: {each.problem} {each.way_out}")
         for name in unclaimed:
             say(f"{name}: belongs to no batch; left by a load that was undone. It may be deleted.")
-        emit(f"{len(problems)} problems found." if problems else "Everything is sound.")
+        told = "1 problem found." if len(problems) == 1 else f"{len(problems)} problems found."
+        emit(told if problems else "Everything is sound.")
     if problems:
         raise typer.Exit(FAILED)
 

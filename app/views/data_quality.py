@@ -42,17 +42,7 @@ def show() -> None:
         return
     now = datetime.now(UTC)
     ages = {(each.table_name, each.source): lag(each.newest, now=now) for each in found.sources}
-    panel("data_quality.html", key="quality", found=found, ages=ages, age=age, late=LATE)
-
-
-def age(found: timedelta | None) -> str:
-    """A lag in words."""
-    if found is None:
-        return "–"
-    hours = found / timedelta(hours=1)
-    if hours < 48:
-        return f"{formatting.number(max(hours, 0.0), places=1)} hours"
-    return f"{formatting.number(hours / 24, places=0)} days"
+    panel("data_quality.html", key="quality", found=found, ages=ages, age=formatting.age, late=LATE)
 
 
 @st.cache_data(max_entries=8, show_spinner="Reading the ledger ...")

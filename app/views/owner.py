@@ -10,7 +10,7 @@ from app.views.defined import definitions_of
 from app.views.panel import panel
 from app.views.snapshots import load_looks
 from pipelines.rollouts.operations import operations
-from pipelines.schedule.owner_words import owner_tiles
+from pipelines.schedule.owner_words import nothing_stuck, nothing_unhealthy, owner_tiles
 
 
 def show() -> None:
@@ -29,4 +29,11 @@ def show() -> None:
         return
     definitions = definitions_of(looks.workspace.root)
     found = operations(looks.workspace, definitions, tuple(looks.snapshots.values()), now=datetime.now(UTC))
-    panel("owner.html", key="owner", found=found, tiles=owner_tiles(found))
+    panel(
+        "owner.html",
+        key="owner",
+        found=found,
+        tiles=owner_tiles(found),
+        nothing_stuck=nothing_stuck(found),
+        nothing_unhealthy=nothing_unhealthy(found),
+    )

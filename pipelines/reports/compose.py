@@ -26,6 +26,9 @@ SUBJECT_LENGTH = 180
 WAITS_FOR_SOMEBODY = (Decision.DO_NOT_TRUST, Decision.NEEDS_A_DECISION, Decision.ROLL_BACK, Decision.SHIP)
 
 
+NONE_RAN = "No experiment belongs in this report: none ran in its period."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
     """One experiment in words; every number is one of its snapshot's.
@@ -124,7 +127,8 @@ def compose(
         spare -= sum(len(chart.png) for chart in pictures)
         items.append(_item(each, known.get(each.experiment), people.get(each.experiment), public_url, pictures))
         room -= len(pictures)
-    subject = in_one_line(re.sub(r"\s+", " ", prefix + (head.subject if head else _subject(title, items)))).strip()
+    about_all = head.subject if head else _subject(title, items, missing)
+    subject = in_one_line(re.sub(r"\s+", " ", prefix + about_all)).strip()
     subject = subject if len(subject) <= SUBJECT_LENGTH else subject[: SUBJECT_LENGTH - 1] + "…"
     sections = (*head.sections, sources(head.snapshots)) if head else ()
     about: dict[str, Any] = {"description": description, "missing": missing, "slot": slot, "rendered_at": rendered_at}
@@ -137,7 +141,7 @@ def compose(
     images = {chart.content_id: chart.png for item in items for chart in item.charts}
     mail = environment().get_template("mail.html")
     values = {**about, "title": title, "subject": subject, "head": head, "sections": sections, "too_large": ()}
-    values |= {"items": items[:MOST_IN_MAIL], "more": items[MOST_IN_MAIL:], "most": MOST_IN_MAIL}
+    values |= {"none_ran": NONE_RAN, "items": items[:MOST_IN_MAIL], "more": items[MOST_IN_MAIL:], "most": MOST_IN_MAIL}
     used = len(text.encode()) + len(mail.render(values).encode()) + sum(map(len, images.values()))
     attached, too_large = attachable(made, used=used)
     told = f"Too large for a mail, so only in the outbox: {', '.join(too_large)}.\n" if too_large else ""
@@ -222,12 +226,12 @@ def _decided(decided: HumanDecision) -> str:
     return f"Decided by {decided.actor.partition(':')[2]} on {shown.time(decided.at)}: {word}. {decided.reason}"
 
 
-def _subject(title: str, items: Sequence[Item]) -> str:
+def _subject(title: str, items: Sequence[Item], missing: Sequence[str]) -> str:
     """The verdict of the one experiment, or how many of them wait for somebody."""
     if len(items) == 1:
         return f"{items[0].verdict}: {items[0].snapshot.title}. {items[0].result}"
     if not items:
-        return f"{title}: no results yet"
+        return f"{title}: {'no results yet' if missing else 'no experiment to report'}"
     waiting = [
         item for item in items if Decision(item.snapshot.decision.decision) in WAITS_FOR_SOMEBODY and not item.decided
     ]
@@ -250,6 +254,7 @@ def _text(subject: str, items: Sequence[Item], missing: Sequence[str], sections:
         parts += [f"  Data until {shown.time(snapshot.data_until)}; snapshot {snapshot.snapshot_id}"]
         parts += [f"  {item.url}"] if item.url else []
         parts += [""]
+    parts += [] if items or missing or sections else [NONE_RAN, ""]
     left = items[MOST_IN_MAIL:]
     parts += [f"And {len(left):,} more, on the page in the outbox.", ""] if left else []
     parts += [f"Not analysed yet: {', '.join(missing)}.", ""] if missing else []
@@ -275,6 +280,7 @@ def _markdown(title: str, items: Sequence[Item], missing: Sequence[str], section
         parts += [f"- Data until {shown.time(snapshot.data_until)}; snapshot `{snapshot.snapshot_id}`"]
         parts += [f"- <{item.url}>"] if item.url else []
         parts += [""]
+    parts += [] if items or missing or sections else [NONE_RAN, ""]
     parts += [f"Not analysed yet: {markdown_text(', '.join(missing))}.", ""] if missing else []
     parts += [line for section in sections[-1:] for line in _section_markdown(section)]
     return "\n".join(parts)

@@ -125,7 +125,7 @@ def _needed(found: Portfolio, looks: Mapping[str, Snapshot], url: Linked) -> Sec
         title="Decisions needed",
         columns=("Experiment", "Computed", "In one sentence", "Result", "Owner"),
         lines=tuple(lines),
-        empty="Nothing: every experiment that can be decided has been.",
+        empty="Nothing: every experiment that can be decided has been." if looks else "No experiment has results yet.",
     )
 
 

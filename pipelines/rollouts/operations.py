@@ -12,6 +12,7 @@ from typing import Any
 
 from pipelines.config import Workspace
 from pipelines.definitions.loader import Definitions
+from pipelines.formatting import date
 from pipelines.rollouts.lifecycle import Happening, Line, Phase
 from pipelines.rollouts.log import RolloutLog
 from pipelines.rollouts.overview import Overview, overviews
@@ -74,6 +75,8 @@ class Operations:
         What waits for somebody: rollouts, and flags to remove.
     unhealthy
         Failed and warning checks of running experiments, the blocking first; data that got old among them.
+    running
+        How many experiments run, by their latest look.
     lead_hours
         From start to everybody having it, of completed runs.
     failures
@@ -88,6 +91,7 @@ class Operations:
     stuck: tuple[Stuck, ...]
     stale: tuple[StaleFlag, ...]
     unhealthy: tuple[Unhealthy, ...]
+    running: int
     lead_hours: Median
     failures: FailureRate
     detect_hours: Median
@@ -100,6 +104,7 @@ class Operations:
             "stuck": [{**asdict(each), "since": each.since.isoformat()} for each in self.stuck],
             "stale_flags": [each.as_dict() for each in self.stale],
             "unhealthy": [asdict(each) for each in self.unhealthy],
+            "running_experiments": self.running,
             "lead_hours": asdict(self.lead_hours),
             "change_failures": asdict(self.failures),
             "detect_hours": asdict(self.detect_hours),
@@ -135,7 +140,8 @@ def operations(
         live=tuple(each for each in found if not each.state.over and each.state.phase is not Phase.DRAFT),
         stuck=tuple(_stuck(found, now)),
         stale=stale_flags(states, now=now),
-        unhealthy=tuple(unhealthy(snapshots, now)),
+        unhealthy=(*unhealthy(snapshots, now), *_never_analysed(definitions, snapshots, now)),
+        running=sum(each.phase == "running" for each in snapshots),
         lead_hours=median_interval([run.lead for run in ended if run.lead is not None]),
         failures=_failures(len(back), len(ended)),
         detect_hours=median_interval([run.detect for run in back if run.detect is not None]),
@@ -227,6 +233,23 @@ def unhealthy(snapshots: Sequence[Snapshot], now: datetime) -> list[Unhealthy]:
             told = f"The newest data in the last look are {hours:,.0f} hours old: load new data, then analyse."
             rows.append(Unhealthy(**about, check="data_stale", blocks=False, message=told))
     return sorted(rows, key=lambda row: (not row.blocks, row.experiment, row.check))
+
+
+def _never_analysed(definitions: Definitions, snapshots: Sequence[Snapshot], now: datetime) -> list[Unhealthy]:
+    """Experiments that should have data by now and were never looked at: nothing says that they are healthy."""
+    analysed = {each.experiment for each in snapshots}
+    return [
+        Unhealthy(
+            experiment=name,
+            title=each.screen_title,
+            owner=each.owner,
+            check="data_stale",
+            blocks=False,
+            message=f"It should have run since {date(each.start)} and was never analysed.",
+        )
+        for name, each in sorted(definitions.experiments.items())
+        if name not in analysed and each.phase(now) == "running" and now - each.start > STALE_DATA
+    ]
 
 
 def _failures(failed: int, ended: int) -> FailureRate:

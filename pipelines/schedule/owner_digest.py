@@ -15,7 +15,7 @@ from pipelines.rollouts.lifecycle import Happening
 from pipelines.rollouts.lifecycle import Line as LogLine
 from pipelines.rollouts.log import RolloutLog
 from pipelines.rollouts.operations import Operations, operations, unhealthy
-from pipelines.schedule.owner_words import owner_tiles
+from pipelines.schedule.owner_words import nothing_stuck, nothing_unhealthy, owner_tiles
 from pipelines.store.snapshot import Snapshot
 
 TOLD = {
@@ -100,6 +100,8 @@ def _subject(title: str, found: Operations) -> str:
         )
         if count
     ]
+    if not told and not found.live and not found.running:
+        return f"{title}: nothing is under way"
     return f"{title}: {', '.join(told) or 'all moving and healthy'}; {len(found.live)} live"
 
 
@@ -119,7 +121,7 @@ def _stuck(found: Operations, url: Linked) -> Section:
             )
             for each in found.stuck
         ),
-        empty="Nothing: every release moved on within a day of when it could.",
+        empty=nothing_stuck(found),
     )
 
 
@@ -135,7 +137,7 @@ def _unhealthy(found: Operations, known: set[tuple[str, str]], url: Linked) -> S
         title="Health and data quality of running experiments",
         columns=("Experiment", "Check", "What was found", "New", "Owner"),
         lines=tuple(lines),
-        empty="All checks of running experiments passed, and their data are fresh.",
+        empty=nothing_unhealthy(found),
     )
 
 

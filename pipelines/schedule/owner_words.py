@@ -30,6 +30,20 @@ def owner_tiles(found: Operations) -> tuple[Tile, ...]:
     )
 
 
+def nothing_stuck(found: Operations) -> str:
+    """What is said where no release is stuck."""
+    return (
+        "Nothing: every release moved on within a day of when it could." if found.live else "No release is under way."
+    )
+
+
+def nothing_unhealthy(found: Operations) -> str:
+    """What is said where no check of a running experiment failed: praise only where there was something to check."""
+    if not found.running:
+        return "No experiment is running."
+    return "All checks of running experiments passed, and their data are fresh."
+
+
 def _hours(found: Median) -> str:
     return "–" if found.value is None else _duration(found.value)
 

@@ -71,3 +71,19 @@ def test_a_plan_without_any_baseline_says_how_to_tell_it(rampwise, team):
     told = "--baseline signup_rate=0.12 --baseline support_contacts=25.0:60.0"
     assert told in result.output
     assert rampwise("-w", team, "plan", "signup_page", *told.split()).exit_code == 0
+
+
+def test_a_weekly_without_experiments_says_that_none_ran_and_not_that_results_are_missing(rampwise, team):
+    preview = rampwise("-w", team, "report", "preview", "weekly").output
+
+    assert "Subject: Weekly results: no experiment to report" in preview
+    assert "No experiment belongs in this report: none ran in its period." in preview
+    assert "no results yet" not in preview
+
+
+def test_digests_of_an_empty_workspace_praise_nothing(rampwise, team):
+    owners = rampwise("-w", team, "report", "preview", "product_owners").output
+
+    assert "nothing is under way" in owners
+    assert "passed, and their data are fresh" not in owners
+    assert "that can be decided has been" not in rampwise("-w", team, "report", "preview", "product_managers").output

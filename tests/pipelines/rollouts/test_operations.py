@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from pipelines.definitions.experiments import Experiment
 from pipelines.rollouts.lifecycle import Happening
 from pipelines.rollouts.log import RolloutLog
 from pipelines.rollouts.operations import Operations, operations
+from pipelines.schedule.owner_words import nothing_stuck, nothing_unhealthy
 
 
 def say(release, happening: Happening, at: datetime, editor) -> None:
@@ -51,3 +54,29 @@ def test_a_kill_restores_at_once_and_a_run_that_ended_well_has_a_lead_time(relea
 def test_without_runs_there_are_no_numbers(release):
     found = seen(release, release.now)
     assert (found.failures.value, found.lead_hours.value, found.restore_hours.value) == (None, None, None)
+
+
+def test_where_nothing_runs_nothing_is_praised(release):
+    found = seen(release, release.now)
+    assert (found.live, found.running) == ((), 0)
+    assert nothing_stuck(found) == "No release is under way."
+    assert nothing_unhealthy(found) == "No experiment is running."
+
+
+def test_an_experiment_that_should_run_and_was_never_analysed_is_not_called_healthy(release):
+    start = datetime(2026, 3, 2, tzinfo=UTC)
+    experiment = Experiment(
+        name="checkout",
+        unit="user",
+        start=start,
+        end=start + timedelta(days=14),
+        control="old",
+        success=["conversion"],
+        variants=[{"name": "old", "share": 0.5}, {"name": "new", "share": 0.5}],
+        plan={"minimum_effect": 0.05, "design": "fixed"},
+    )
+    definitions = replace(release.definitions, experiments={"checkout": experiment})
+    found = operations(release.workspace, definitions, (), now=start + timedelta(days=3)).unhealthy
+    assert [(each.experiment, each.check, each.blocks) for each in found] == [("checkout", "data_stale", False)]
+    assert found[0].message == "It should have run since 2 Mar 2026 and was never analysed."
+    assert not operations(release.workspace, definitions, (), now=start + timedelta(hours=1)).unhealthy
