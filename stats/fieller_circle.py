@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from stats.fieller_ends import ContrastCritical, FiellerKind, FiellerSets, FoundSets
+from stats.fieller_ends import (
+    Cells,
+    ContrastCritical,
+    CriticalAt,
+    FiellerKind,
+    FiellerSets,
+    FoundSets,
+    WelchContrast,
+    refined_end,
+    surely_intervals,
+)
 from stats.status import BoolArray, FloatArray
+from stats.tails import t_quantile
 
 # Parts the circle is cut into. The critical value changes over tenths of a radian, also where an arm has two units.
 _PARTS = 64
@@ -16,6 +27,54 @@ _PARTS = 64
 _BLOCK = 4096
 _ROUNDS = 100
 _EPSILON = float(np.finfo(np.float64).eps)
+
+
+def sets_by_contrast(
+    found: FoundSets,
+    sets: FiellerSets,
+    degrees: WelchContrast,
+    alternative: str,
+    usable: BoolArray,
+    by: float | CriticalAt,
+) -> FoundSets:
+    """Sets with a critical value for the degrees of freedom of each contrast: of Student's tail, or another's."""
+    tail = by if isinstance(by, float) else None
+    at: CriticalAt = (lambda df, _: t_quantile(by, df)) if isinstance(by, float) else by
+
+    def critical(lift: FloatArray, cells: Cells) -> FloatArray:
+        return at(degrees(lift, cells), cells)
+
+    # With a variance of 0 in one arm the degrees of freedom are the other arm's at every lift.
+    usable = usable & np.isfinite(sets.u) & (sets.rest > 0) & (sets.v_a > 0)
+    doubtful = usable & ~surely_intervals(sets, degrees, at, tail=tail)
+    refined = refined_sets(_without(found, doubtful), critical, sets, alternative)
+    cells = np.flatnonzero(usable & (refined.kind == FiellerKind.PIECES))
+    return refined.with_cells(cells, pieced_sets(critical, sets, cells)) if cells.size else refined
+
+
+def refined_sets(found: FoundSets, critical: ContrastCritical, sets: FiellerSets, alternative: str) -> FoundSets:
+    """Intervals with each end at its own critical value, ``PIECES`` without ends where there is no such end."""
+    low, high = found.low, found.high
+    if alternative != "less":
+        low = refined_end(low, -1.0, critical, sets)
+    if alternative != "greater":
+        high = refined_end(high, 1.0, critical, sets)
+    lost = (np.isnan(low) | np.isnan(high)) & (found.kind == FiellerKind.BOUNDED)
+    return _without(replace(found, low=low, high=high), lost)
+
+
+def _without(found: FoundSets, cells: BoolArray) -> FoundSets:
+    """Without ends in some cells, for the time being or for good."""
+    if not cells.any():
+        return found
+    return replace(
+        found,
+        kind=np.where(cells, np.int8(FiellerKind.PIECES), found.kind),
+        low=np.where(cells, -np.inf, found.low),
+        high=np.where(cells, np.inf, found.high),
+        gap_low=np.where(cells, np.nan, found.gap_low),
+        gap_high=np.where(cells, np.nan, found.gap_high),
+    )
 
 
 @np.errstate(invalid="ignore", divide="ignore", over="ignore", under="ignore")

@@ -34,6 +34,8 @@ ContrastDf: TypeAlias = Callable[[FloatArray, Cells], FloatArray]
 """Degrees of freedom of the contrast ``difference - lift * |baseline|``, given lifts and the cells they belong to."""
 ContrastCritical: TypeAlias = Callable[[FloatArray, Cells], FloatArray]
 """Half the interval's width in standard errors of that contrast, given lifts and the cells they belong to."""
+CriticalAt: TypeAlias = Callable[[FloatArray, Cells], FloatArray]
+"""The same, given degrees of freedom, with which it falls, and the cells they belong to."""
 
 
 class FiellerKind(IntEnum):
@@ -193,40 +195,52 @@ def fixed_sets(critical: FloatArray, sets: FiellerSets) -> FoundSets:
     return FoundSets(kind=kind, low=low, high=high, gap_low=gap_low, gap_high=gap_high)
 
 
-def surely_intervals(sets: FiellerSets, tail: float, degrees: WelchContrast) -> BoolArray:
+def surely_intervals(
+    sets: FiellerSets, degrees: WelchContrast, critical_at: CriticalAt, *, tail: float | None = None
+) -> BoolArray:
     """Where the set is one interval that the widest of its critical values bounds already, shape ``(cells,)``.
+
+    Parameters
+    ----------
+    tail
+        Where the critical value is Student's quantile, its upper probability: it spares most cells a closer look.
 
     Notes
     -----
     Let w be the control's part of the variance of the contrast at the ratio s, and e how fast the logarithm of the
-    quantile falls with that of its degrees of freedom. Per unit of log(s) the statistic's logarithm grows by
+    critical value falls with that of its degrees of freedom. Per unit of log(s) the statistic's logarithm grows by
     ``s / (s - estimate) - w`` above the estimate and falls by ``s / (estimate - s) + w`` below. Welch's degrees of
     freedom fall by at most ``4 (1 - w)``, only above the w at which they are most, and grow by at most ``4 w``, only
-    below it: the quantile grows by at most ``4 e (1 - w)`` and falls by at most ``4 e w``. Where that is slower, both
-    meet once on either side; with ``e <= 1/4``, from ``2 + 1.2 z**2`` degrees of freedom on, everywhere. Neither an
-    infinite ratio nor 0 may be in the set: beyond them no statistic is less than the less of theirs.
+    below it: the critical value grows by at most ``4 e (1 - w)`` and falls by at most ``4 e w``. Where that is slower,
+    both meet once on either side; with ``e <= 1/4`` everywhere, which is Student's e from ``2 + 1.2 z**2`` degrees of
+    freedom on. Neither an infinite ratio nor 0 may be in the set: beyond them no statistic is less than the less of
+    theirs.
     """
-    z = float(t_quantile(tail, np.inf))
-    fewest = 2.0 + 1.2 * z * z
-    square = float(t_quantile(tail, fewest)) ** 2
-    centre = sets.u * sets.v_a
-    centre -= sets.c
-    centre *= centre
-    enough = np.maximum(degrees.inverse_a, degrees.inverse_b) <= 1.0 / fewest
-    enough &= (square * sets.v_a < 1.0) & (square * sets.rest * sets.v_a < centre)
+    enough = np.zeros(sets.u.size, np.bool_)
+    if tail is not None:
+        z = float(t_quantile(tail, np.inf))
+        fewest = 2.0 + 1.2 * z * z
+        square = float(t_quantile(tail, fewest)) ** 2
+        centre = sets.u * sets.v_a
+        centre -= sets.c
+        centre *= centre
+        enough = np.maximum(degrees.inverse_a, degrees.inverse_b) <= 1.0 / fewest
+        enough &= (square * sets.v_a < 1.0) & (square * sets.rest * sets.v_a < centre)
     few = np.flatnonzero(~enough & (sets.rest > 0))
-    enough[few] = _narrow(sets, tail, degrees, few)
+    enough[few] = _narrow(sets, degrees, critical_at, few)
     return enough
 
 
-def _narrow(sets: FiellerSets, tail: float, degrees: WelchContrast, cells: npt.NDArray[np.intp]) -> BoolArray:
-    """The same of some cells with few degrees of freedom, whose e is above 1/4."""
+def _narrow(
+    sets: FiellerSets, degrees: WelchContrast, critical_at: CriticalAt, cells: npt.NDArray[np.intp]
+) -> BoolArray:
+    """The same of some cells, each by its own e at its fewest degrees of freedom, where it is largest."""
     a, b = degrees.inverse_a[cells], degrees.inverse_b[cells]
     df = 1.0 / np.maximum(a, b)
-    widest = t_quantile(tail, df)
+    widest = critical_at(df, cells)
     # A difference quotient falls short of the slope by less than half its step, since the slope falls with df.
     step = 1e-3
-    more = 4.0 * (1.0 + step) * np.log(widest / t_quantile(tail, df * (1.0 + step))) / np.log1p(step) - 1.0
+    more = 4.0 * (1.0 + step) * np.log(widest / critical_at(df * (1.0 + step), cells)) / np.log1p(step) - 1.0
     more = np.maximum(more, 0.0)
     centre, half, lead, inner = sets.ends(widest, cells)
     ratio = np.abs(sets.u[cells] - sets.c[cells] / sets.v_a[cells])

@@ -9,22 +9,18 @@ import numpy.typing as npt
 
 from stats.effect import ALTERNATIVES, Effect, Inference, Scale
 from stats.errors import check_choice, check_probability
-from stats.fieller_circle import pieced_sets
+from stats.fieller_circle import refined_sets, sets_by_contrast
 from stats.fieller_ends import (
-    Cells,
     ContrastCritical,
-    FiellerKind,
+    CriticalAt,
     FiellerSets,
-    FoundSets,
     WelchContrast,
     fixed_sets,
-    refined_end,
-    surely_intervals,
     welch_contrast_df,
 )
 from stats.means import mean_variance, welch, welch_df
 from stats.moments import Moments
-from stats.status import BoolArray, FloatArray, Status, StatusArray, where_status, worst
+from stats.status import FloatArray, Status, StatusArray, where_status, worst
 from stats.tails import t_quantile
 
 REFERENCES = ("t", "normal")
@@ -131,6 +127,7 @@ def fieller_lift(
     alternative: str = "two-sided",
     contrast_df: WelchContrast | None = None,
     critical: ContrastCritical | None = None,
+    critical_at: CriticalAt | None = None,
 ) -> Lift:
     """Fieller's interval of ``difference / |baseline|`` for any pair of correlated, nearly normal estimates.
 
@@ -148,6 +145,8 @@ def fieller_lift(
         Degrees of freedom of the contrast at a lift, if they depend on it; see `stats.fieller_ends`.
     critical
         Takes the place of the t quantile, for a sequential method: finite critical value of the contrast at a lift.
+    critical_at
+        The same where it depends on the lift by `contrast_df` alone.
 
     Raises
     ------
@@ -166,14 +165,19 @@ def fieller_lift(
     status = _lift_status(difference.status, a, va)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         every = slice(0, d.size)
-        quantile = t_quantile(tail, df).ravel() if critical is None else critical(np.zeros(d.size), every)
+        if critical is not None:
+            quantile = critical(np.zeros(d.size), every)
+        else:
+            quantile = t_quantile(tail, df).ravel() if critical_at is None else critical_at(df.ravel(), every)
         sets = FiellerSets.of(d, se, a, va, cov)
         found = fixed_sets(quantile, sets)
         if critical is not None:
-            found = _refined(found, critical, sets, alternative)
+            found = refined_sets(found, critical, sets, alternative)
         elif contrast_df is not None:
             usable = (status < Status.ZERO_VARIANCE).ravel()
-            found = _by_contrast(found, sets, tail, contrast_df, alternative, usable)
+            found = sets_by_contrast(
+                found, sets, contrast_df, alternative, usable, tail if critical_at is None else critical_at
+            )
     low, high, value = (x.reshape(d.shape) for x in (found.low, found.high, sets.u))
     bounded = np.isfinite(low) & np.isfinite(high)
     if alternative == "greater":
@@ -193,47 +197,6 @@ def fieller_lift(
         g=(quantile * quantile * sets.v_a).reshape(d.shape),
         confidence=confidence,
         status=status,
-    )
-
-
-def _by_contrast(
-    found: FoundSets, sets: FiellerSets, tail: float, degrees: WelchContrast, alternative: str, usable: BoolArray
-) -> FoundSets:
-    """Sets whose critical value is the t quantile for the degrees of freedom of each contrast, from those of one."""
-
-    def critical(lift: FloatArray, cells: Cells) -> FloatArray:
-        return t_quantile(tail, degrees(lift, cells))
-
-    # With a variance of 0 in one arm the degrees of freedom are the other arm's at every lift.
-    usable = usable & np.isfinite(sets.u) & (sets.rest > 0) & (sets.v_a > 0)
-    doubtful = usable & ~surely_intervals(sets, tail, degrees)
-    refined = _refined(_without(found, doubtful), critical, sets, alternative)
-    cells = np.flatnonzero(usable & (refined.kind == FiellerKind.PIECES))
-    return refined.with_cells(cells, pieced_sets(critical, sets, cells)) if cells.size else refined
-
-
-def _refined(found: FoundSets, critical: ContrastCritical, sets: FiellerSets, alternative: str) -> FoundSets:
-    """Intervals with each end at its own critical value, ``PIECES`` without ends where there is no such end."""
-    low, high = found.low, found.high
-    if alternative != "less":
-        low = refined_end(low, -1.0, critical, sets)
-    if alternative != "greater":
-        high = refined_end(high, 1.0, critical, sets)
-    lost = (np.isnan(low) | np.isnan(high)) & (found.kind == FiellerKind.BOUNDED)
-    return _without(replace(found, low=low, high=high), lost)
-
-
-def _without(found: FoundSets, cells: BoolArray) -> FoundSets:
-    """Without ends in some cells, for the time being or for good."""
-    if not cells.any():
-        return found
-    return replace(
-        found,
-        kind=np.where(cells, np.int8(FiellerKind.PIECES), found.kind),
-        low=np.where(cells, -np.inf, found.low),
-        high=np.where(cells, np.inf, found.high),
-        gap_low=np.where(cells, np.nan, found.gap_low),
-        gap_high=np.where(cells, np.nan, found.gap_high),
     )
 
 

@@ -11,6 +11,7 @@ from pipelines.analysis.exact_sums import Integers
 from pipelines.analysis.source_rows import MICROS_PER_DAY, SourceRows
 
 NEVER = np.iinfo(np.int64).max
+_KEYS = 2**63 - 1
 _LONG_AGO = np.iinfo(np.int64).min // 2
 
 
@@ -47,24 +48,23 @@ def completed(steps: Sequence[tuple[SourceRows, float | None]], column: FunnelCo
 
 
 def _latest(unit: Integers, offset: Integers, there: Integers, when: Integers) -> Integers:
-    """For each event the latest earlier or simultaneous one of its unit among others; a very small number for none."""
+    """For each event the latest earlier or simultaneous one of its unit among others; a very small number for none.
+
+    Both are ordered by unit, within it by moment.
+    """
     if not unit.size or not there.size:
         return np.full(there.size, _LONG_AGO)
     least = min(int(offset.min()), int(when.min()))
     span = max(int(offset.max()), int(when.max())) - least + 1
-    if (int(max(unit.max(), there.max())) + 1) * span < 2**63:
-        # Unit and moment in one whole number: sorting and searching are several times faster than by two keys.
-        keys = np.sort(unit * span + (offset - least), kind="stable")  # in order but where events were left out
-        place = np.searchsorted(keys, there * span + (when - least), side="right") - 1
-        unit, offset = keys // span, keys % span + least
-    else:
-        units, offsets = np.concatenate([unit, there]), np.concatenate([offset, when])
-        later = np.concatenate([np.zeros(unit.size, np.int64), np.ones(there.size, np.int64)])
-        order = np.lexsort((later, offsets, units))
-        asked = later[order] == 1
-        place = np.empty(there.size, np.int64)
-        place[order[asked] - unit.size] = np.cumsum(~asked)[asked] - 1
-        order = order[~asked]
-        unit, offset = units[order], offsets[order]
-    known = (place >= 0) & (unit[np.maximum(place, 0)] == there)
-    return np.where(known, offset[np.maximum(place, 0)], _LONG_AGO)
+    # Unit and moment in one whole number: searching is several times faster than by two keys. Of so many units at once.
+    units = max(_KEYS // span, 1)
+    found = []
+    for first in range(0, int(there[-1]) + 1, units):
+        known = slice(*np.searchsorted(unit, (first, first + units)))
+        asked = slice(*np.searchsorted(there, (first, first + units)))
+        keys = (unit[known] - first) * span + (offset[known] - least)
+        wanted = (there[asked] - first) * span
+        place = np.searchsorted(keys, wanted + (when[asked] - least), side="right") - 1
+        before = keys[np.maximum(place, 0)] if keys.size else np.full(place.size, -1)
+        found.append(np.where((place >= 0) & (before >= wanted), before - wanted + least, _LONG_AGO))
+    return np.concatenate(found)

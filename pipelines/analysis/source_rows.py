@@ -26,6 +26,7 @@ MICROS_PER_DAY = 86_400_000_000
 ROWS_AT_ONCE = 2_000_000
 """Sources are read together up to so many rows: a larger table costs memory and, above some millions, time."""
 _FEW_RUNS = 16
+_KEY_BITS = 63
 ASSIGNMENTS = {"unit_key": "int32", "unit_id": "int64", "exposed_at": "timestamp"}
 EVENT_ROWS = {
     "unit_id": "int64",
@@ -288,8 +289,8 @@ def _order(unit: Integers, at: Integers) -> Integers | None:
         return None
     least = int(at.min())
     width = int(at.max() - least).bit_length()
-    if int(unit.max()).bit_length() + width > 63:
-        return np.asarray(np.lexsort((at, unit)), np.int64)
+    if int(unit.max()).bit_length() + width > _KEY_BITS:
+        return _order_of_many(unit, at)
     key = unit << width
     key |= at - least
     falls = np.count_nonzero(key[1:] < key[:-1])
@@ -298,3 +299,24 @@ def _order(unit: Integers, at: Integers) -> Integers | None:
     # The warehouse keeps events of one name by unit and moment, batch by batch: merging such runs is several times
     # faster than sorting, and sorting is faster where there is no order at all.
     return np.asarray(np.argsort(key, kind="stable" if falls * _FEW_RUNS < key.size else "quicksort"), np.int64)
+
+
+def _order_of_many(unit: Integers, at: Integers) -> Integers | None:
+    """As `_order`, where unit and moment do not fit into one number.
+
+    Rows come in runs that are ordered by unit, later batches with later moments: merging the runs by unit leaves few
+    units whose rows have to be sorted by moment, too.
+    """
+    order = None
+    if (unit[1:] < unit[:-1]).any():
+        order = np.asarray(np.argsort(unit, kind="stable"), np.int64)
+        unit, at = unit[order], at[order]
+    mixed = unit[1:][(unit[1:] == unit[:-1]) & (at[1:] < at[:-1])]
+    if not mixed.size:
+        return order
+    several = np.zeros(int(unit[-1]) + 1, np.bool_)
+    several[mixed] = True
+    rows = np.flatnonzero(several[unit])
+    order = np.arange(unit.size) if order is None else order
+    order[rows] = order[rows][np.lexsort((at[rows], unit[rows]))]
+    return order

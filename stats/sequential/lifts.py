@@ -8,11 +8,11 @@ import numpy.typing as npt
 from stats.adjusted import BASELINES, Adjusted
 from stats.effect import ALTERNATIVES, Effect
 from stats.errors import check_choice, check_probability
-from stats.fieller_ends import Cells, ContrastDf, welch_contrast_df
+from stats.fieller_ends import Cells, ContrastDf, WelchContrast, welch_contrast_df
 from stats.lift import Lift, fieller_lift
 from stats.means import mean_variance, welch
 from stats.moments import Moments
-from stats.sequential.effects import REFERENCES, NormalMixture
+from stats.sequential.effects import REFERENCES, Clock, NormalMixture
 from stats.sequential.mixture import mixture_critical
 from stats.status import FloatArray, Status
 
@@ -179,6 +179,15 @@ def contrast_sequence(
         )
         return np.minimum(found, _OUT_OF_REACH)
 
+    def critical_at(df: FloatArray, cells: Cells) -> FloatArray:
+        known = usable[cells]
+        ratio = mixture.ratio(np.ones(df.shape), None if counted is None else counted[cells])
+        ratio, df = np.where(known, ratio, np.nan), np.where(known, df, np.nan)
+        return np.minimum(mixture_critical(ratio, df, alpha=1.0 - confidence, sides=sides), _OUT_OF_REACH)
+
+    # By a clock of information the ratio falls to 0 far out, where no contrast is rejected: the piece around the
+    # estimate is told.
+    contrast = degrees if mixture.clock is Clock.UNITS and isinstance(degrees, WelchContrast) else None
     return fieller_lift(
         difference,
         baseline=a,
@@ -186,5 +195,7 @@ def contrast_sequence(
         covariance=cov,
         confidence=confidence,
         alternative=alternative,
-        critical=critical,
+        contrast_df=contrast,
+        critical=critical if contrast is None else None,
+        critical_at=None if contrast is None else critical_at,
     )

@@ -162,7 +162,8 @@ def test_what_is_surely_one_interval_is_one_all_around_the_circle(seed: int, con
     effect, share = welch(control, treatment), mean_variance(control)
     sets = FiellerSets.of(effect.value, effect.se, control.mean[:, 0], share, -share)
     tail, degrees = (1.0 - confidence) / 2.0, welch_contrast_df(control, treatment)
-    sure = np.flatnonzero(surely_intervals(sets, tail, degrees))
+    by_df = lambda df, _: t_quantile(tail, df)  # noqa: E731
+    sure = np.flatnonzero(surely_intervals(sets, degrees, by_df, tail=tail))
     assert sure.size > (CELLS / 2 if most == 60 else 0)
     around = pieced_sets(lambda lift, cells: t_quantile(tail, degrees(lift, cells)), sets, sure)
     assert (around.kind == FiellerKind.BOUNDED).all()

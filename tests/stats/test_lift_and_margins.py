@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from stats.adjustment import regression_adjustment
 from stats.effect import Effect, Scale, infer
 from stats.errors import OutOfRangeError
-from stats.lift import CONTROL_CV_LIMIT, FiellerKind, delta_lift, fieller, fieller_lift, lift_of, log_lift
+from stats.fieller_ends import FiellerKind
+from stats.lift import CONTROL_CV_LIMIT, delta_lift, fieller, fieller_lift, lift_of, log_lift
 from stats.margins import relative_margin_effect
 from stats.means import welch
 from stats.moments import Moments

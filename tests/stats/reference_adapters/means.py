@@ -8,7 +8,8 @@ import numpy as np
 from reference_adapters.inputs import alternative, confidence, inference, moments, status
 
 from stats.effect import infer
-from stats.lift import FiellerKind, delta_lift, fieller, lift_of, log_lift
+from stats.fieller_ends import FiellerKind
+from stats.lift import delta_lift, fieller, lift_of, log_lift
 from stats.margins import equivalence, relative_margin_effect
 from stats.means import welch
 from stats.moments import Moments

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from stats.adjustment import cuped, regression_adjustment
 from stats.effect import Effect
 from stats.errors import OutOfRangeError, StatsError
-from stats.lift import FiellerKind, fieller
+from stats.fieller_ends import FiellerKind
+from stats.lift import fieller
 from stats.means import student, welch
 from stats.moments import Moments
 from stats.ratios import ratio_effect
@@ -168,6 +169,33 @@ def test_a_noisy_control_leaves_the_lift_open_and_its_status_says_so() -> None:
         Moments.from_rows([5.0, 6.0]), Moments.from_rows([5.5, 6.5]), NormalMixture.tuned(4), units=4
     )
     assert none_enough.kind == FiellerKind.WHOLE_LINE
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.8, 0.99))
+def test_lifts_of_a_few_units_end_where_their_contrast_does_and_are_unbounded_where_none_does(
+    seed: int, confidence: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    n, variance = rng.integers(2, 40, (2, 100)), np.exp(rng.normal(0.0, 1.5, (2, 100)))
+    mean, units = rng.normal(8.0, 1.0, 100), n.sum(axis=0)
+    control, treatment = (
+        Moments.from_summary(n[0], mean, variance[0]),
+        Moments.from_summary(n[1], rng.normal(9.0, 1.0, 100), variance[1]),
+    )
+    mixture = NormalMixture.tuned(200.0)
+    lift = lift_sequence(control, treatment, mixture, units=units, confidence=confidence)
+
+    def beyond(ratio: np.ndarray) -> np.ndarray:
+        scaled = Moments.from_summary(n[0], ratio * mean, ratio**2 * variance[0])
+        look = always_valid(welch(scaled, treatment), mixture, units=units, confidence=confidence)
+        return np.asarray(np.abs(look.statistic) / look.critical - 1.0)
+
+    bounded = np.isfinite(lift.low)
+    assert bounded[lift.status == Status.OK].all()
+    assert not bounded[lift.status == Status.UNBOUNDED].any()
+    assert ((beyond(np.full(100, 1e12)) > 0) == bounded).all()
+    for end in (lift.low, lift.high):
+        assert beyond(np.where(bounded, 1.0 + end, 1.0))[bounded] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_the_sequence_is_wider_than_the_fixed_interval_and_one_sided_has_one_end() -> None:
