@@ -30,7 +30,7 @@ def scorecard_text(snapshot: Snapshot, *, decided: HumanDecision | None = None) 
         f"Analysed {shown.time(snapshot.analysed_at)}; data until {shown.time(snapshot.data_until)}",
         _units(snapshot),
         *(text for text in (shown.progress_text(snapshot), shown.looked_text(snapshot)) if text),
-        *(f"Changed since the plan was frozen: {shown.deviation_text(each)}" for each in snapshot.deviations),
+        *(f"Changed since the plan was frozen: {text}" for text in shown.deviation_texts(snapshot).values()),
         *(_advice("Changed plan", "plan_changed") if snapshot.deviations else ()),
         "",
         *_table([_health(check.name, check.state, check.message) for check in snapshot.health]),

@@ -121,6 +121,20 @@ def deviation_text(deviation: PlanDeviation) -> str:
     return f"{deviation.field}: planned {_value(deviation.planned)}, now {_value(deviation.now)}"
 
 
+def deviation_texts(snapshot: Snapshot) -> dict[str, str]:
+    """Every change since the start in words, by its field; a metric that came or went is one, not one per key."""
+    found: dict[str, str] = {}
+    changes = {each.field: each for each in snapshot.deviations}
+    for name, each in changes.items():
+        metric = ".".join(name.split(".")[:2])
+        kind = changes.get(f"{metric}.kind") if name.startswith("metrics.") else None  # every metric has that key
+        if kind is None or None not in (kind.planned, kind.now):
+            found[name] = deviation_text(each)
+        else:
+            found[metric] = f"{metric}: " + ("not planned, now there" if kind.planned is None else "planned, now gone")
+    return found
+
+
 def _value(value: JsonValue) -> str:
     if value is None:
         return "nothing"

@@ -26,6 +26,7 @@ from pipelines.reports.explaining import rule_text, would_change
 from pipelines.reports.intervals import Axis, axis_svg, interval_svg, interval_title, shared_axis
 from pipelines.reports.planned import (
     deviation_text,
+    deviation_texts,
     done_text,
     looked_text,
     looks_text,
@@ -69,6 +70,7 @@ __all__ = [
     "days",
     "decision_word",
     "deviation_text",
+    "deviation_texts",
     "done_text",
     "effects_withheld",
     "exact_p_value",

@@ -9,6 +9,7 @@ from typing import Any
 from pipelines.config import Workspace
 from pipelines.definitions.loader import Definitions, load_definitions
 from pipelines.definitions.rollouts import Rollout
+from pipelines.errors import UsageError
 from pipelines.rollouts.control import changed_since, frozen
 from pipelines.rollouts.lifecycle import Happening, Phase, RolloutState
 from pipelines.rollouts.log import RolloutLog
@@ -159,6 +160,17 @@ class GateVerdict:
         }
 
 
+class UnknownStageError(UsageError):
+    """A stage that the plan does not have; `rollout`, `stage` (from 0) and `stages` (how many there are)."""
+
+    def __init__(self, rollout: str, stage: int, stages: int) -> None:
+        self.rollout, self.stage, self.stages = rollout, stage, stages
+        what = "1 stage" if stages == 1 else f"{stages} stages"
+        super().__init__(
+            f"{rollout} has {what}, so stage {stage + 1} would never be over. Name one from 1 to {stages}."
+        )
+
+
 def gate_verdict(workspace: Workspace, name: str, *, stage: int | None, now: datetime) -> GateVerdict:
     """What a pipeline may do, from the last tick; one that is too old to be trusted holds.
 
@@ -166,12 +178,15 @@ def gate_verdict(workspace: Workspace, name: str, *, stage: int | None, now: dat
     ------
     UnknownNameError
         If there is no such rollout.
+    UnknownStageError
+        If it has no such stage: a pipeline would wait for it for ever.
     """
     with RolloutLog(workspace.state_path) as log:
         state = log.state(name)
         last = log.readings(name, run=state.run, last=1)
-    if state.definition is None:
-        load_definitions(workspace.root).rollout(name)
+    rollout = load_definitions(workspace.root).rollout(name) if state.definition is None else frozen(state)
+    if stage is not None and stage >= len(rollout.stages):
+        raise UnknownStageError(name, stage, len(rollout.stages))
     reading = last[0] if last else None
     said = [Happening(each) for each in (reading or {}).get("said", [])]
     gate = gate_of(state, said=said, code=state.code, stage=stage)

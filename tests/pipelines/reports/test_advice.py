@@ -82,3 +82,22 @@ def test_a_changed_plan_says_what_to_do_and_what_passed_says_nothing(samples):
     for tell in (scorecard_text, lambda snapshot: unescape(render_html(snapshot, rendered_at=NOW))):
         assert step in tell(changed)
         assert "Next step" not in tell(plain)
+
+
+def test_a_metric_that_came_or_went_is_one_change_of_the_plan_and_an_edited_one_names_its_keys(samples):
+    keys = (
+        ("old.kind", "mean", None),
+        ("old.event", "buy", None),
+        ("new.kind", None, "count"),
+        ("new.better", None, "up"),
+    )
+    edited = (("kept.window_days", 7.0, 14.0),)
+    changes = tuple(
+        PlanDeviation(field=f"metrics.{field}", planned=planned, now=now) for field, planned, now in (*keys, *edited)
+    )
+    text = scorecard_text(replace(samples.snapshot(), deviations=changes))
+    assert [line.partition(": ")[2] for line in text.splitlines() if line.startswith("Changed since")] == [
+        "metrics.old: planned, now gone",
+        "metrics.new: not planned, now there",
+        "metrics.kept.window_days: planned 7.0, now 14.0",
+    ]

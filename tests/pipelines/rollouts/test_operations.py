@@ -11,6 +11,7 @@ from pipelines.definitions.experiments import Experiment
 from pipelines.rollouts.lifecycle import Happening
 from pipelines.rollouts.log import RolloutLog
 from pipelines.rollouts.operations import Operations, operations
+from pipelines.rollouts.overview import UnknownStageError, gate_verdict
 from pipelines.schedule.owner_words import nothing_stuck, nothing_unhealthy
 
 
@@ -80,3 +81,13 @@ def test_an_experiment_that_should_run_and_was_never_analysed_is_not_called_heal
     assert [(each.experiment, each.check, each.blocks) for each in found] == [("checkout", "data_stale", False)]
     assert found[0].message == "It should have run since 2 Mar 2026 and was never analysed."
     assert not operations(release.workspace, definitions, (), now=start + timedelta(hours=1)).unhealthy
+
+
+def test_a_gate_refuses_a_stage_that_the_plan_does_not_have_before_and_after_the_start(release):
+    stages = len(release.definitions.rollout(release.name).stages)
+    with pytest.raises(UnknownStageError, match=f"stage {stages + 1} would never be over"):
+        gate_verdict(release.workspace, release.name, stage=stages, now=release.now)
+    release.start()
+    with pytest.raises(UnknownStageError):
+        gate_verdict(release.workspace, release.name, stage=stages, now=release.now)
+    assert gate_verdict(release.workspace, release.name, stage=stages - 1, now=release.now).rollout == release.name
