@@ -311,16 +311,12 @@ def _report_all(loads: Sequence[Callable[[], IngestSummary]], output: OutputForm
 
 
 def _loaded(ingest: Callable[[], IngestSummary], output: OutputFormat) -> IngestSummary:
-    from pipelines.ingest.errors import ColumnError, IngestFailedError
+    from pipelines.ingest.errors import IngestFailedError
 
     try:
         return ingest()
     except IngestFailedError as error:
         _print([error.summary], output)
-        _advise([failure.column for failure in error.failures if isinstance(failure, ColumnError)])
-        raise
-    except ColumnError as error:
-        _advise([error.column])
         raise
 
 
@@ -336,8 +332,3 @@ def _print(summaries: Sequence[IngestSummary], output: OutputFormat, *, several:
                 say(f"{file.source}: {file.passed_over:,} rows passed over: by the mapping they are no {summary.table}")
             for refusal in file.refusals:
                 say(f"{file.source}: {refusal.rows:,} rejected from row {refusal.first_row:,} on: {refusal.reason}")
-
-
-def _advise(columns: list[str]) -> None:
-    for column in dict.fromkeys(columns):
-        say(f"On the command line, a column with another name is named by `--column {column}=NAME_IN_THE_FILE`.")

@@ -123,8 +123,11 @@ def show_snapshot(workspace: Workspace, snapshot: Snapshot) -> None:
     show_timelines(snapshot)
     role = "success" if any(metric.role == "success" for metric in snapshot.metrics) else None
     tables = presentation.breakdowns(snapshot, segments_of=role)
-    if tables:
+    between = presentation.between_looks_text(snapshot)
+    if tables or between:
         st.subheader("Segments, units and choices")
+        if between:
+            st.caption(between)
         if role is not None and any(metric.segments for metric in snapshot.metrics if metric.role != role):
             st.caption("Segments of the other metrics: click the metric in the scorecard.")
         panel("breakdowns.html", key="breakdowns", tables=tables)

@@ -94,6 +94,11 @@ class TooLargeSourceError(SourceError):
         )
 
 
+def _told(column: str, theirs: str) -> str:
+    """How a column that is called differently is named, on the command line and in Python."""
+    return f'`--column {column}={theirs}`, in Python columns={{"{column}": "{theirs}"}}'
+
+
 class ColumnError(SourceError):
     """A column is missing, ambiguous, or of a kind that cannot be used; `column` is our name for it."""
 
@@ -115,7 +120,7 @@ class MissingColumnError(ColumnError):
             source,
             column,
             f"there is no column {names}; the columns are {', '.join(found) or 'none'}.{hint}",
-            f'Rename the column, or say which one it is: columns={{"{column}": "{nearest or "name in the file"}"}}.',
+            f"Rename the column, or say which one it is: {_told(column, nearest or 'NAME_IN_THE_FILE')}.",
         )
 
 
@@ -128,7 +133,7 @@ class AmbiguousColumnError(ColumnError):
             source,
             column,
             f"{' and '.join(candidates)} could both be {column}.",
-            f'Say which one it is: columns={{"{column}": "{candidates[0]}"}}.',
+            f"Say which one it is: {_told(column, candidates[0])}.",
         )
 
 

@@ -116,6 +116,15 @@ def looked_text(snapshot: Snapshot) -> str:
     return f"Effects are those of the look on {when}: between planned looks nothing is judged."
 
 
+def between_looks_text(snapshot: Snapshot) -> str:
+    """Why there are no segments and policies now, where this analysis is no look of the plan; empty otherwise."""
+    progress = snapshot.plan_progress
+    if not looked_text(snapshot) or snapshot.phase != "running":
+        return ""
+    when = "" if progress is None or progress.next_look is None else f": next on {formatting.date(progress.next_look)}"
+    return f"Segments and the other policies for units are computed at planned looks only{when}."
+
+
 def deviation_text(deviation: PlanDeviation) -> str:
     """One change since the start in words."""
     return f"{deviation.field}: planned {_value(deviation.planned)}, now {_value(deviation.now)}"

@@ -25,6 +25,7 @@ from pipelines.reports.breakdowns import breakdowns
 from pipelines.reports.explaining import rule_text, would_change
 from pipelines.reports.intervals import Axis, axis_svg, interval_svg, interval_title, shared_axis
 from pipelines.reports.planned import (
+    between_looks_text,
     deviation_text,
     deviation_texts,
     done_text,
@@ -64,6 +65,7 @@ __all__ = [
     "Tone",
     "Word",
     "axis_svg",
+    "between_looks_text",
     "breakdowns",
     "count",
     "date",

@@ -87,3 +87,14 @@ def test_digests_of_an_empty_workspace_praise_nothing(rampwise, team):
     assert "nothing is under way" in owners
     assert "passed, and their data are fresh" not in owners
     assert "that can be decided has been" not in rampwise("-w", team, "report", "preview", "product_managers").output
+
+
+def test_a_column_of_another_name_is_told_in_one_sentence_for_the_terminal(rampwise, team, tmp_path):
+    file = tmp_path / "events.csv"
+    file.write_text("unit_id,events,occurred_at\nu1,buy,2025-03-04T10:00:00Z\n", encoding="utf-8")
+    result = rampwise("-w", team, "ingest", "events", file)
+
+    assert result.exit_code == 1
+    assert "there is no column event; the columns are unit_id, events, occurred_at." in result.output
+    assert "say which one it is: `--column event=events`" in result.output
+    assert rampwise("-w", team, "ingest", "events", file, "--column", "event=events").exit_code == 0

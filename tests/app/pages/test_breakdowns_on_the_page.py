@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from pipelines.store.breakdowns import (
     ActivationArm,
@@ -14,6 +15,7 @@ from pipelines.store.breakdowns import (
     SegmentCell,
     SegmentResult,
 )
+from pipelines.store.looks import PlanProgress
 
 
 def with_breakdowns(snapshot):
@@ -90,3 +92,20 @@ def test_a_snapshot_without_them_shows_no_empty_heading(write, open_page, made, 
     plain = replace(made["ship"], snapshot_id=f"{made['ship'].snapshot_id}-plain")
     page = open_page(write(plain), "experiment", experiment=plain.experiment)
     assert "Segments, units and choices" not in [each.value for each in page.subheader]
+
+
+def test_between_looks_the_page_says_why_it_has_no_segments_and_when_they_come(write, open_page, made):
+    plain = made["ship"]
+    looked = plain.analysed_at - timedelta(days=1)
+    metrics = tuple(
+        replace(each, comparisons=tuple(replace(one, looked_at=looked) for one in each.comparisons))
+        for each in plain.metrics
+    )
+    due = datetime(2026, 12, 7, 6, tzinfo=UTC)
+    progress = PlanProgress(measure="days", reached=7.5, planned=14.0, fraction=0.5, looks_taken=1, next_look=due)
+    between = replace(
+        plain, snapshot_id=f"{plain.snapshot_id}-b", phase="running", metrics=metrics, plan_progress=progress
+    )
+    page = open_page(write(between), "experiment", experiment=between.experiment)
+    why = "Segments and the other policies for units are computed at planned looks only: next on 7 Dec 2026."
+    assert why in [each.value for each in page.caption]
