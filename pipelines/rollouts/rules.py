@@ -45,7 +45,7 @@ def harm(it: Situation) -> Decision | None:
     return Decision(
         happening=Happening.ROLL_BACK,
         code="harm",
-        reason=f"{worst.title} is proven worse than tolerated: {_range(worst)}.",
+        reason=f"{worst.title}: proven worse than tolerated, {_range(worst)}.",
         details={"metric": worst.metric, "arm": worst.arm, "reading": worst.as_dict()},
     )
 
@@ -95,7 +95,7 @@ def warn(it: Situation) -> Decision | None:
             return Decision(
                 happening=Happening.WARN,
                 code="warn",
-                reason=f"{reading.title} is proven worse than tolerated: {_range(reading)}. It only warns.",
+                reason=f"{reading.title}: proven worse than tolerated, {_range(reading)}. It only warns.",
                 details={"metric": reading.metric, "reading": reading.as_dict()},
             )
     return None
@@ -106,7 +106,7 @@ def harm_holds(it: Situation) -> Decision | None:
     worst = _worst(it, "hold")
     if worst is None:
         return None
-    return _hold(it, "harm_holds", f"{worst.title} is proven worse than tolerated: {_range(worst)}.")
+    return _hold(it, "harm_holds", f"{worst.title}: proven worse than tolerated, {_range(worst)}.")
 
 
 def risk_budget(it: Situation) -> Decision | None:

@@ -67,7 +67,7 @@ def test_harm_is_found_in_the_first_stage_and_taken_back_at_once(release):
     assert release.state.stage == 0
     assert release.happenings[-2:] == ["roll_back", "rolled_back"]
     assert release.state.code == "harm"
-    assert "Errors is proven worse than tolerated" in release.state.reason
+    assert "Errors: proven worse than tolerated, +" in release.state.reason
     assert off(release)
     release.hours(1.0)
     assert release.tick().said == ()  # it is over: nothing more is said
