@@ -25,7 +25,7 @@ from stats.tails import t_quantile
 _PARTS = 64
 # Cells at a time, which bounds the memory of their places on the circle.
 _BLOCK = 4096
-_ROUNDS = 100
+_ROUNDS = 200
 _EPSILON = float(np.finfo(np.float64).eps)
 
 
@@ -255,11 +255,18 @@ def _roots(circle: _Circle, rows: npt.NDArray[np.intp], a: FloatArray, b: FloatA
     # Next to a root rounding may have lent a place its sign.
     places = np.flatnonzero(at_a * at_b < 0)
     a, at_a, b, at_b = (x[places] for x in (a, at_a, b, at_b))
-    for _ in range(_ROUNDS):
+    before = np.abs(at_b)
+    for number in range(_ROUNDS):
         if not places.size:
             break
         new = b - at_b * (b - a) / (at_b - at_a)
-        new = np.where((new - a) * (new - b) <= 0, new, 0.5 * (a + b))
+        led = (new - a) * (new - b) <= 0
+        if number % 3 == 2:
+            # Beside lifts at which nothing can be rejected the critical value grows beyond all bounds, and lines lead
+            # nowhere: what came no closer in three rounds is halved.
+            led &= np.abs(at_b) <= 0.5 * before
+            before = np.abs(at_b)
+        new = np.where(led, new, 0.5 * (a + b))
         value = circle.excess(new, rows[places])
         across = (value > 0) != (at_b > 0)
         factor = 1.0 - value / at_b
@@ -268,6 +275,6 @@ def _roots(circle: _Circle, rows: npt.NDArray[np.intp], a: FloatArray, b: FloatA
         found[places] = new
         size = circle.radius[rows[places]] * np.abs(np.sin(new))
         going = (np.abs(value) > 2.0 * _EPSILON * size) & (np.abs(new - a) > 2.0 * _EPSILON * np.abs(new))
-        places = places[going]
+        places, before = places[going], before[going]
         a, at_a, b, at_b = (x[going] for x in (a, at_a, new, value))
     return found

@@ -99,6 +99,11 @@ def size_sentence(answer: PlanAnswer) -> str:
         )
         needed = f"takes at most {count(size.units)} units ({arms}), {average} on average if {so}."
     parts = [f"{_aim(answer, most)} {needed}"]
+    if most.power > answer.plan.power + 1e-9:
+        parts.append(
+            f"The plan's {_rate(answer.plan.power)} is the power of the whole decision, for which each of its tests "
+            f"must come out right: so each has {_rate(most.power)}."
+        )
     if size.days is not None:
         parts.append(
             f"At the expected traffic that is {_days(size.days[0])}."

@@ -82,6 +82,15 @@ def test_one_comparison_is_the_t_distribution(c: float, b: float, df: float) -> 
     )
 
 
+@pytest.mark.parametrize("df", [30.0, 1e4, np.inf])
+@pytest.mark.parametrize("b", [0.9999999, 1.0])
+def test_far_out_a_control_that_is_all_the_noise_has_the_tail_of_one_comparison(b: float, df: float) -> None:
+    for c in (20.0, 25.0, 30.0):
+        assert float(any_exceeds(c, [b], df, sides="one-sided")) == pytest.approx(
+            float(t_upper_log(c, df)), rel=1e-9, abs=0
+        )
+
+
 @given(st.floats(0.1, 12), loadings, freedoms)
 @settings(max_examples=60)
 def test_the_joint_tail_lies_between_one_comparison_and_bonferroni(c: float, b: list[float], df: float) -> None:

@@ -113,6 +113,7 @@ def test_posteriors_of_rates(v: np.ndarray, w: np.ndarray) -> None:
         numbers_where_allowed(result.status, result.value, result.low, result.chance_to_beat, result.loss_treatment)
 
 
+@pytest.mark.slow
 @given(hnp.arrays(np.float64, (2, 12), elements=st.sampled_from(HOSTILE)))
 @settings(max_examples=60)
 def test_interrupted_series(series: np.ndarray) -> None:

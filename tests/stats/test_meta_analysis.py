@@ -160,6 +160,7 @@ def test_the_order_of_studies_does_not_matter_and_a_missing_one_is_no_study(
     assert float(padded.studies) == len(y)
 
 
+@pytest.mark.slow
 @given(families)
 def test_equal_effects_have_no_heterogeneity(family: tuple[list, list]) -> None:
     _, v = family

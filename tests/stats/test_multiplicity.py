@@ -43,6 +43,7 @@ def test_every_method_has_an_oracle() -> None:
     assert set(ORACLES) == set(ADJUSTMENTS)
 
 
+@pytest.mark.slow
 @given(families, methods)
 def test_adjusted_p_values_are_those_of_statsmodels(p: np.ndarray, method: str) -> None:
     expected = multipletests(p, method=ORACLES[method])[1]

@@ -22,6 +22,7 @@ def choose(page: Any, option: str) -> None:
     page.get_by_role("option", name=option).click()
 
 
+@pytest.mark.slow
 def test_the_next_experiment_is_planned_from_the_last_one(visit: Callable[..., Any], tmp_path: Path) -> None:
     tour = visit()
     page = tour.go("sample-size?experiment=one_page_checkout")

@@ -101,6 +101,7 @@ def open_from_list(page: Page, title: str) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text(title)
 
 
+@pytest.mark.slow
 def test_the_tour_shows_the_numbers_of_the_command_line(visit: Callable[..., Any], demo: Path) -> None:
     tour = visit()
     page = tour.go()
@@ -133,6 +134,7 @@ def test_the_tour_shows_the_numbers_of_the_command_line(visit: Callable[..., Any
     assert tour.complaints == []
 
 
+@pytest.mark.slow
 def test_the_calculator_answers_while_one_types_and_keeps_it_in_the_address(visit: Callable[..., Any]) -> None:
     tour = visit()
     page = tour.go("sample-size")
@@ -218,7 +220,7 @@ def look_at(tour: Any, addresses: tuple[str, ...], scheme: str) -> None:
     assert tour.hosts <= LOOPBACK_NAMES
 
 
-@pytest.mark.parametrize("width", [390, 1024, 1280])
+@pytest.mark.parametrize("width", [390, *(pytest.param(each, marks=pytest.mark.slow) for each in (1024, 1280))])
 def test_the_verdict_is_in_sight_without_scrolling_sideways(visit: Callable[..., Any], width: int) -> None:
     page = visit(width=width).go("experiment?experiment=one_page_checkout")
     box = page.locator(".scorecard").bounding_box()
@@ -246,6 +248,7 @@ def test_a_running_fixed_plan_shows_no_effect(visit: Callable[..., Any]) -> None
     assert page.locator(".scorecard rect").count() == 0
 
 
+@pytest.mark.slow
 def test_the_filter_and_the_selection_survive_a_reload(visit: Callable[..., Any], demo: Path) -> None:
     running = [path.stem for path in (demo / "experiments").glob("*.toml")]
     running = [name for name in running if results(demo, name)["phase"] == "running"]
@@ -270,6 +273,7 @@ def test_the_filter_and_the_selection_survive_a_reload(visit: Callable[..., Any]
     assert tour.complaints == []
 
 
+@pytest.mark.slow
 def test_a_link_with_owner_and_metric_restores_what_its_sender_chose(visit: Callable[..., Any], demo: Path) -> None:
     with State(demo / "data" / "state.sqlite") as state:
         looks = [state.latest(name) for name, _ in state.latest_ids()]
@@ -334,6 +338,7 @@ def one_snapshot(demo: Path) -> Snapshot:
     return found
 
 
+@pytest.mark.slow
 def test_hostile_names_and_other_states_are_inert(
     visit: Callable[..., Any], serve: Callable[..., Any], demo: Path, tmp_path: Path
 ) -> None:

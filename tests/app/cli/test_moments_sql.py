@@ -91,6 +91,7 @@ def numbers(result: dict) -> dict:
     return found
 
 
+@pytest.mark.slow
 def test_sql_csv_ingest_analyze_gives_what_the_events_give(rampwise, tmp_path):
     team, other = workspace(rampwise, tmp_path / "a", 'data = "moments"'), workspace(rampwise, tmp_path / "b", "")
     printed = rampwise("-w", team, "moments", "sql", "checkout", "--dialect", "duckdb")

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 README = Path(__file__).resolve().parents[3] / "README.md"
 BINARIES = Path(sys.executable).parent
 
@@ -17,6 +19,7 @@ def blocks() -> list[tuple[str, str]]:
     return re.findall(r"```(\w+)\n(.*?)```", section, re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_tutorial_leads_from_nothing_to_a_decision(tmp_path):
     code = "set -euo pipefail\n"
     for language, content in blocks():

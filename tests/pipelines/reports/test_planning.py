@@ -56,6 +56,13 @@ def test_a_guardrail_that_needs_the_most_is_what_the_sentence_is_about() -> None
     assert week_rows(answer)[0][-1] == "Smallest margin"
 
 
+def test_a_power_that_tests_share_is_told_beside_that_of_each() -> None:
+    shared = size_sentence(answer_plan(replace(PLAN, guardrails=GUARD), KNOWN))
+    assert "The plan's 80% is the power of the whole decision" in shared
+    assert "so each has 90%." in shared
+    assert "whole decision" not in size_sentence(answer_plan(PLAN, KNOWN))
+
+
 def test_units_that_never_arrive_are_said_to() -> None:
     answer = answer_plan(PLAN, KNOWN, Enrolment.from_daily([100, 100, 0, 0]))
     assert "never arrive" in size_sentence(answer)

@@ -43,6 +43,7 @@ def by_hand(release, happening: Happening, editor) -> None:
         release.publish()
 
 
+@pytest.mark.slow
 def test_a_healthy_canary_reaches_everybody_one_stage_at_a_time(release):
     release.start()
     release.tick()

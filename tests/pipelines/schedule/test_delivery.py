@@ -230,6 +230,7 @@ for delivery in run_due(workspace, definitions, now=now, actor=local_actor()):
 """
 
 
+@pytest.mark.slow
 def test_racing_processes_deliver_every_slot_once(workspace: Workspace) -> None:
     for index in range(5):
         write_report(workspace, f"report_{index}", 'cron = "0 6 * * *"\nexperiments = ["new_checkout"]\n')

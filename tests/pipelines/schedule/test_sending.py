@@ -156,6 +156,7 @@ def test_a_crash_after_acceptance_sends_again_under_the_same_message_id(
     assert len({mail["Message-ID"] for mail in box.taken}) == 2
 
 
+@pytest.mark.slow
 def test_eight_racing_runners_send_each_message_once(workspace: Workspace) -> None:
     box = Mailbox()
     script = (

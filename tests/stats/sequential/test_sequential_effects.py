@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stats.adjustment import cuped, regression_adjustment
@@ -171,6 +171,7 @@ def test_a_noisy_control_leaves_the_lift_open_and_its_status_says_so() -> None:
     assert none_enough.kind == FiellerKind.WHOLE_LINE
 
 
+@example(9384, 0.875)  # an end beside lifts at which nothing can be rejected
 @given(st.integers(0, 2**32 - 1), st.floats(0.8, 0.99))
 def test_lifts_of_a_few_units_end_where_their_contrast_does_and_are_unbounded_where_none_does(
     seed: int, confidence: float
