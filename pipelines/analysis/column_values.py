@@ -37,8 +37,10 @@ from stats.status import FloatArray
 
 Booleans = npt.NDArray[np.bool_]
 MOST_UNITS = 0.5
-"""Share of the warehouse's units from which on all events are read and joined here (measured: the two cost the same at
-0.3)."""
+"""Share of the warehouse's units from which on all events are read and joined here.
+
+Measured on 17.5 million events: of all units at half the cost of the engine's join, of a quarter at up to one and a half
+times."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,8 +103,6 @@ class PartialReader:
         Where partials are kept.
     seen
         By source and funnel its events, and the latest of analysed units since their first exposure.
-    units
-        Units that the warehouse knows.
     """
 
     warehouse: Warehouse
@@ -115,10 +115,8 @@ class PartialReader:
     seen: dict[PartialKey, tuple[int, int | None]] = field(default_factory=dict)
     codes: dict[str, int] = field(default_factory=dict)
     rows_of: dict[int, int] = field(default_factory=dict)
-    units: int = 0
 
     def __post_init__(self) -> None:
-        self.units = self.warehouse.rows(read_sql("unit_numbers"))[0]["units"]
         rows = self.warehouse.rows(read_sql("event_codes"))
         self.codes = {row["event"]: row["event_code"] for row in rows}
         events = self.warehouse.rows(read_sql("event_count"))[0]["events"]
@@ -255,8 +253,8 @@ class PartialReader:
     def _among(self, assignments: Assignments) -> str | None:
         """Where most of the warehouse's units are in the experiment, joining in the engine costs more than it saves."""
         here = isinstance(self.engine, DuckDBEngine) and assignments.unit_id.size == assignments.units
-        everywhere = here and assignments.units >= MOST_UNITS * self.units
-        return None if everywhere else "assignments"
+        known = self.warehouse.rows(read_sql("unit_numbers"))[0]["units"]
+        return None if here and assignments.units >= MOST_UNITS * known else "assignments"
 
 
 def _steps(funnel: FunnelColumn) -> set[SourceKey]:

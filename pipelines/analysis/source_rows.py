@@ -196,9 +196,10 @@ def read_sources(
         unit_keys = UnitKeys.of(assignments, look_back=look_back)
     for group in _groups(known, codes, rows_of or {}):
         rows = joined(engine.read(_expression(group, codes, assignments, period, among)), unit_keys)
+        numbers = None if group[0][1] is None else _numbered(rows.item)
         for key in group:
             mine = slice(None) if rows.code is None else np.flatnonzero(rows.code == codes[key[0].event])
-            item = None if key[1] is None else _numbered(rows.item)[mine]
+            item = None if numbers is None else numbers[mine]
             yield key, _ordered(rows.unit[mine], rows.at[mine], rows.value[mine], item, assignments, period)
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from pipelines.analysis.assignments import Assignments
@@ -16,7 +15,6 @@ from stats.status import FloatArray
 
 _UNKNOWN = np.int64(-1)
 _NEVER = np.iinfo(np.int64).max
-_SPARSE = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,32 +28,20 @@ class UnitKeys:
     since
         Earliest event of each unit that is read, microseconds since 1970; one more entry for units that are not in the
         experiment, none of whose events are, shape ``(units + 1,)``.
-    by_number
-        Key of every number up to the largest, -1 for numbers that are not in it; None where numbers are far apart.
     """
 
     unit_id: Integers
     since: Integers
-    by_number: npt.NDArray[np.int32] | None
 
     @classmethod
     def of(cls, assignments: Assignments, *, look_back: int) -> UnitKeys:
         """Of an experiment's units, whose events count from so many microseconds before first exposure on."""
-        numbers = assignments.unit_id
-        by_number = None
-        if numbers.size and numbers[0] >= 0 and numbers[-1] < _SPARSE * numbers.size:
-            by_number = np.full(int(numbers[-1]) + 2, _UNKNOWN, np.int32)
-            by_number[numbers] = np.arange(numbers.size, dtype=np.int32)
-        since = np.append(assignments.exposed_at - look_back, _NEVER)
-        return cls(unit_id=numbers, since=since, by_number=by_number)
+        return cls(unit_id=assignments.unit_id, since=np.append(assignments.exposed_at - look_back, _NEVER))
 
     def of_units(self, numbers: Integers) -> Integers:
         """Keys of units; -1 for those that are not in the experiment."""
         if not self.unit_id.size:
             return np.full(numbers.size, _UNKNOWN)
-        if self.by_number is not None:
-            last = self.by_number.size - 1
-            return self.by_number[np.where((numbers < 0) | (numbers > last), last, numbers)].astype(np.int64)
         place = np.minimum(np.searchsorted(self.unit_id, numbers), self.unit_id.size - 1)
         return np.where(self.unit_id[place] == numbers, place, _UNKNOWN)
 
@@ -91,7 +77,9 @@ def joined(batches: Iterable[pa.RecordBatch], keys: UnitKeys | None) -> JoinedRo
     keys
         What they are joined with, batch by batch, so that the others are let go; None where they have been.
     """
-    parts: dict[str, list[Any]] = {"unit": [], "at": [], "value": [], "code": [], "item": []}
+    # Without any batch there are no rows all the same.
+    none = np.zeros(0, np.int64)
+    parts: dict[str, list[Any]] = {"unit": [none], "at": [none], "value": [np.zeros(0)], "code": [], "item": []}
     for batch in batches:
         at, value = _moments(batch.column("at")), _values(batch.column("value"))
         code = np.asarray(batch.column("code").to_numpy()) if "code" in batch.schema.names else None
@@ -107,10 +95,10 @@ def joined(batches: Iterable[pa.RecordBatch], keys: UnitKeys | None) -> JoinedRo
             if column is not None:
                 parts[name].append(column)
     return JoinedRows(
-        unit=_together(parts["unit"], np.int64),
-        at=_together(parts["at"], np.int64),
-        value=_together(parts["value"], np.float64),
-        code=_together(parts["code"], np.int64) if parts["code"] else None,
+        unit=np.concatenate(parts["unit"]),
+        at=np.concatenate(parts["at"]),
+        value=np.concatenate(parts["value"]),
+        code=np.concatenate(parts["code"]) if parts["code"] else None,
         item=pa.chunked_array(parts["item"], pa.string()),
     )
 
@@ -124,10 +112,6 @@ def _join(number: Integers, at: Integers, keys: UnitKeys) -> tuple[Integers, Int
     key = keys.of_units(number[first])
     chosen = np.flatnonzero(at >= np.repeat(keys.since[key], rows))
     return np.repeat(key, rows)[chosen], chosen
-
-
-def _together(parts: list[Any], kind: type) -> Any:  # noqa: ANN401 - an array of that kind
-    return np.concatenate(parts).astype(kind, copy=False) if parts else np.zeros(0, kind)
 
 
 def _moments(column: pa.Array) -> Integers:

@@ -13,11 +13,11 @@ from scipy import special
 
 from stats.effect import infer
 from stats.fieller_circle import pieced_sets
-from stats.fieller_ends import FiellerKind, FiellerSets, surely_intervals, welch_contrast_df
+from stats.fieller_ends import Cells, CriticalAt, FiellerKind, FiellerSets, surely_intervals, welch_contrast_df
 from stats.lift import fieller
 from stats.means import mean_variance, welch
 from stats.moments import Moments
-from stats.status import Status
+from stats.status import FloatArray, Status
 from stats.tails import t_quantile
 
 # Cells, kinds and ends by brute force: ``tests/reference/fieller_sets.py``.
@@ -155,6 +155,15 @@ def test_a_one_sided_end_is_that_of_twice_the_tail(seed: int, confidence: float,
     assert np.isinf(one.high if alternative == "greater" else one.low).all()
 
 
+def _student(tail: float) -> CriticalAt:
+    """Student's critical value at some degrees of freedom, the same in all cells."""
+
+    def critical(df: FloatArray, _: Cells) -> FloatArray:
+        return t_quantile(tail, df)
+
+    return critical
+
+
 @settings(max_examples=30)
 @given(SEEDS, CONFIDENCES, st.sampled_from([8, 13, 60]))
 def test_what_is_surely_one_interval_is_one_all_around_the_circle(seed: int, confidence: float, most: int) -> None:
@@ -162,10 +171,10 @@ def test_what_is_surely_one_interval_is_one_all_around_the_circle(seed: int, con
     effect, share = welch(control, treatment), mean_variance(control)
     sets = FiellerSets.of(effect.value, effect.se, control.mean[:, 0], share, -share)
     tail, degrees = (1.0 - confidence) / 2.0, welch_contrast_df(control, treatment)
-    by_df = lambda df, _: t_quantile(tail, df)  # noqa: E731
-    sure = np.flatnonzero(surely_intervals(sets, degrees, by_df, tail=tail))
+    at = _student(tail)
+    sure = np.flatnonzero(surely_intervals(sets, degrees, at, tail=tail))
     assert sure.size > (CELLS / 2 if most == 60 else 0)
-    around = pieced_sets(lambda lift, cells: t_quantile(tail, degrees(lift, cells)), sets, sure)
+    around = pieced_sets(lambda lift, cells: at(degrees(lift, cells), cells), sets, sure)
     assert (around.kind == FiellerKind.BOUNDED).all()
     direct = fieller(control[sure], treatment[sure], confidence=confidence)
     assert around.low == pytest.approx(direct.low, rel=1e-9, abs=1e-10)
