@@ -39,7 +39,7 @@ Booleans = npt.NDArray[np.bool_]
 MOST_UNITS = 0.5
 """Share of the warehouse's units from which on all events are read and joined here.
 
-Measured on 17.5 million events: of all units at half the cost of the engine's join, of a quarter at up to one and a half
+Measured on 17.5 million events: at all units half the cost of the engine's join, at a quarter up to one and a half
 times."""
 
 
